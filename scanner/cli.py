@@ -1,0 +1,525 @@
+"""The command line: options → scan() → report → exit code; parses and prints, decides nothing.
+
+Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from scanner import __version__
+from scanner.errors import ScannerError, UsageError
+
+if TYPE_CHECKING:
+    from scanner.config import Settings
+    from scanner.engines.local import Progress
+    from scanner.model import SavedRun
+    from scanner.reports import RenderOptions
+
+FORMATS = ("table", "json", "csv", "parquet", "sarif", "html")
+CRASH = 2  # a crash is never 0 (clean) or 1 (violations)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Moment(click.ParamType):
+    """A date or an ISO 8601 timestamp; without a zone it is UTC, a date is its first moment."""
+
+    name = "date"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if len(value) == len("2026-11-22"):
+                moment = datetime.combine(date.fromisoformat(value), time())
+            else:
+                moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a date (2026-11-22) nor an ISO 8601 time", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+# ---------------------------------------------------------------- options that commands share
+
+
+def _flag(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """An option that can also be given as CONSENTRY_<NAME>."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "CONSENTRY_" + long.split("/")[0].strip("-").replace("-", "_").upper()
+    if attributes.pop("env", True):
+        attributes["envvar"] = variable
+    return click.option(*names, **attributes)
+
+
+def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_output_options = _together(
+    _flag("-f", "--format", "formats", multiple=True, type=click.Choice(FORMATS), env=False,
+          help="Report format; may be repeated, each with its own -o. Default: table."),
+    _flag("-o", "--output", "outputs", multiple=True, metavar="FILE", env=False,
+          help="Write the report there (parquet: a folder); '-' is standard output."),
+    _flag("--show-compliant", is_flag=True, help="List what was found compliant, too."),
+    _flag("--no-color", is_flag=True, help="No colour, even on a terminal (also NO_COLOR)."),
+)  # fmt: skip
+
+_scan_options = _together(
+    _flag("--config", type=click.Path(path_type=Path), metavar="FILE",
+          help="Default: consentry.yaml here, else in the one local folder that is scanned."),
+    _flag("--purpose", help="What the data shall be used for, e.g. ai-training."),
+    _flag("--recipient", help="Who shall use it: a party_id."),
+    _flag("--to", metavar="COUNTRY", help="Where: ISO 3166 code."),
+    _flag("--policies", multiple=True, metavar="PACK", env=False,
+          help="A pack's name or folder; may be repeated. Default: baseline."),
+    _flag("--as-of", type=_Moment(), metavar="DATE", help="Judge as of then. Default: now."),
+    _flag("--fail-on", type=click.Choice(["error", "warning", "review"]),
+          help="From which finding on the exit code is 1. Default: error."),
+    _flag("--include", multiple=True, metavar="GLOB", env=False, help="Only these objects."),
+    _flag("--exclude", multiple=True, metavar="GLOB", env=False,
+          help="Not these objects; each is reported as excluded."),
+    _flag("--face-detector", metavar="NAME",
+          help="centerface (default) or deepface:<backend>; see `consentry models list`."),
+    _flag("--profile", help="AWS profile for s3:// targets."),
+    _flag("--endpoint-url", metavar="URL", help="S3 endpoint, e.g. http://127.0.0.1:9000."),
+    _flag("--region", help="S3 region."),
+    _flag("--anonymous", is_flag=True, default=None, help="Do not sign requests."),
+    _flag("--follow-symlinks", is_flag=True, default=None, help="Follow links in local folders."),
+    _flag("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes. Default: cores."),
+    _flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
+          help="Where runs are saved. Default: .consentry."),
+    _flag("--key-file", type=click.Path(path_type=Path), metavar="FILE",
+          help="Key of the subject digests; made on first use, outside every store."),
+    _flag("--no-progress", is_flag=True, help="No progress bar."),
+    _flag("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors."),
+)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", "-V", prog_name="consentry")
+def consentry() -> None:
+    """May these face images and biometric fields be used for this purpose, by this recipient, today?
+
+    Exit codes: 0 clean and complete, 1 violations, 2 wrong use or configuration, 3 not everything could be
+    looked at (or nothing to scan), 4 both 1 and 3, 130 interrupted.
+    """
+
+
+# ---------------------------------------------------------------- scan, audit, report
+
+
+@consentry.command()
+@click.argument("targets", nargs=-1, metavar="TARGET...")
+@_scan_options
+@_output_options
+def scan(targets: tuple[str, ...], **options: Any) -> None:
+    """Look at folders, files or buckets and judge what is found.
+
+    \b
+    consentry scan ./photos --purpose ai-training --recipient acme-vision
+    consentry scan s3://bucket/prefix -f json -o findings.json -f html -o report.html
+    """
+    run, settings = _scan(targets, options)
+    _print_reports(run, options, settings.formats)
+    sys.exit(run.exit_code)
+
+
+@consentry.command()
+@_scan_options
+@_output_options
+def audit(**options: Any) -> None:
+    """Scan what consentry.yaml lists and compare with the last run."""
+    from scanner import ledger
+
+    settings = _settings((), options)
+    if not settings.targets:
+        raise UsageError("audit scans the targets of consentry.yaml, and it lists none")
+    before = ledger.runs(settings.output_directory)
+    run, settings = _scan((), options)
+    _print_reports(run, options, settings.formats)
+    if before:
+        _say(_difference(ledger.load(before[-1]), run), options)
+    sys.exit(run.exit_code)
+
+
+@consentry.command()
+@click.argument("run", metavar="RUN")
+@_flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
+       help="Where runs are saved. Default: .consentry.")  # fmt: skip
+@_output_options
+def report(run: str, output_directory: Path | None, **options: Any) -> None:
+    """Render a saved run again: its id, its folder, or 'last'."""
+    from scanner import ledger
+
+    output = output_directory or Path(".consentry")
+    if run == "last":
+        saved = ledger.runs(output)
+        if not saved:
+            raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
+        folder = saved[-1]
+    else:
+        folder = Path(run) if Path(run).is_dir() else output / "runs" / run
+    _print_reports(ledger.load(folder), options, ("table",))
+
+
+# ---------------------------------------------------------------- policies
+
+
+@consentry.group()
+def policies() -> None:
+    """List, show, explain, validate and test rule packs."""
+
+
+_packs_argument = click.argument("packs", nargs=-1, metavar="[PACK]...")
+
+
+@policies.command("list")
+@_packs_argument
+def policies_list(packs: tuple[str, ...]) -> None:
+    """All rules with their law, level and how sure the citation is."""
+    from scanner.policy import listing
+
+    click.echo(listing(_packs(packs)))
+
+
+@policies.command("show")
+@click.argument("rule")
+@click.option("--pack", "packs", multiple=True, help="Look in these packs.")
+def policies_show(rule: str, packs: tuple[str, ...]) -> None:
+    """Print a rule as it is written."""
+    click.echo(_rule(rule, packs).source.rstrip())
+
+
+@policies.command("explain")
+@click.argument("rule")
+@click.option("--pack", "packs", multiple=True, help="Look in these packs.")
+def policies_explain(rule: str, packs: tuple[str, ...]) -> None:
+    """What a rule asks, in plain words, and the SQL it becomes."""
+    from scanner.policy import explain
+
+    click.echo(explain(_rule(rule, packs)))
+
+
+@policies.command("validate")
+@_packs_argument
+def policies_validate(packs: tuple[str, ...]) -> None:
+    """Check packs without running anything."""
+    from scanner.policy import validate
+
+    loaded = _packs(packs)
+    validate(loaded)
+    rules = sum(len(pack.rules) for pack in loaded)
+    click.echo(f"{rules} rules in {len(loaded)} packs are valid")
+
+
+@policies.command("test")
+@_packs_argument
+def policies_test(packs: tuple[str, ...]) -> None:
+    """Run the cases that packs carry; fails on a rule without cases."""
+    from scanner.policy import test_packs
+
+    results = test_packs(_packs(packs))
+    failed = [result for result in results if not result.passed]
+    for result in failed:
+        click.echo(f"FAILED {result.rule_id}: {result.case}: {result.message}")
+    click.echo(f"{len(results) - len(failed)} cases passed, {len(failed)} failed")
+    sys.exit(1 if failed else 0)
+
+
+def _packs(names: Sequence[str]) -> Any:
+    from scanner.policy import builtin_packs_folder, load_packs
+
+    every = sorted(p.parent.name for p in builtin_packs_folder().glob("*/pack.yaml"))
+    return load_packs(tuple(names) or tuple(every), Path.cwd())
+
+
+def _rule(rule_id: str, packs: Sequence[str]) -> Any:
+    import difflib
+
+    rules = {rule.id: rule for pack in _packs(packs) for rule in pack.rules}
+    if rule_id not in rules:
+        close = difflib.get_close_matches(rule_id, rules, 1)
+        hint = f"did you mean {close[0]}?" if close else "`consentry policies list` shows all"
+        raise UsageError(f"no rule {rule_id}; {hint}")
+    return rules[rule_id]
+
+
+# ---------------------------------------------------------------- models, init, demo
+
+
+@consentry.group()
+def models() -> None:
+    """The face detectors that can be used."""
+
+
+@models.command("list")
+def models_list() -> None:
+    """Every face detector, and whether its model file is there."""
+    from scanner.detectors import face_detector_status
+
+    for name, ready, remark in face_detector_status():
+        click.echo(f"{name:<24} {'ready' if ready else 'not there':<10} {remark}")
+
+
+@consentry.command()
+@click.option("--force", is_flag=True, help="Overwrite a consentry.yaml that is there.")
+def init(force: bool) -> None:
+    """Write a commented consentry.yaml here."""
+    from scanner.config import TEMPLATE
+
+    path = Path("consentry.yaml")
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise UsageError("consentry.yaml is there already; --force overwrites it") from None
+    click.echo("wrote consentry.yaml; edit it, then: consentry scan TARGET")
+
+
+@consentry.command()
+@_flag("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes. Default: cores.")
+@_flag("--no-color", is_flag=True, help="No colour, even on a terminal (also NO_COLOR).")
+@_flag("--no-progress", is_flag=True, help="No progress bar.")
+@_flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
+       help="Where runs are saved. Default: .consentry.")  # fmt: skip
+def demo(jobs: int | None, output_directory: Path | None, **options: Any) -> None:
+    """Scan the four buckets of drawn faces that come with the program; needs no network."""
+    from scanner.demo import compare, demo_buckets
+
+    pages: list[Path] = []
+    wrong: list[str] = []
+    found = 0
+    for bucket in demo_buckets():
+        click.echo(f"\n━━ {bucket.name} ━━ {bucket.about}")
+        flags = {**options, "jobs": jobs, "quiet": True, "output_directory": output_directory}
+        run, _ = _scan((str(bucket.folder),), {**_no_flags(), **flags})
+        _print_reports(run, {**options, "outputs": (), "formats": ("table", "html")}, ())
+        pages.append(run.folder / "report.html")
+        matched, differences = compare(bucket, run)
+        found += matched
+        wrong += differences
+    click.echo(f"\nPlanted findings found: {found}; differences: {len(wrong)}")
+    for line in wrong:
+        click.echo(f"  {line}")
+    click.echo("Reports for reading, one page per bucket:")
+    for page in pages:
+        click.echo(f"  {page}")
+    sys.exit(CRASH if wrong else 0)
+
+
+# ---------------------------------------------------------------- the parts that commands share
+
+
+def _no_flags() -> dict[str, Any]:
+    names = [p.name for p in scan.params if p.name not in ("targets", None)]
+    many = ("policies", "include", "exclude", "formats", "outputs")
+    return {str(name): () if name in many else None for name in names}
+
+
+def _settings(targets: Sequence[str], options: dict[str, Any]) -> Settings:
+    from scanner.config import Overrides, find_config, load_settings
+
+    cwd = Path.cwd()
+    file = find_config(options["config"], targets, cwd)
+    given = {n: options[n] for n in Overrides.__dataclass_fields__ if options.get(n)}
+    overrides = Overrides(**{**given, "targets": tuple(targets)})
+    settings = load_settings(file, overrides, cwd)
+    if file is not None and options["config"] is None and file.parent.resolve() != cwd.resolve():
+        _say(f"using {file}, found in the target", options)
+    return settings
+
+
+def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Settings]:
+    settings = _settings(targets, options)
+    from scanner.scan import scan as run_scan
+    from scanner.subjects import SubjectKey
+
+    key = SubjectKey.load(options["key_file"])
+    with _stop_on_signal() as stop, _progress(options) as show:
+        run = run_scan(
+            settings,
+            started=_now(),
+            as_of=options["as_of"],
+            clock=_now,
+            key=key,
+            stop=stop,
+            on_progress=show,
+        )
+    _say(f"run saved in {run.folder}", options)
+    return run, settings
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C (or SIGTERM) ends the run in good order, the second one at once."""
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        click.echo("\nstopping; what was looked at is judged and saved", err=True)
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(options: dict[str, Any]) -> Iterator[Callable[[Progress], None]]:
+    if options["no_progress"] or options["quiet"] or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn  # noqa: I001
+
+    colour = None if options["no_color"] else "auto"
+    console = Console(stderr=True, color_system=colour, no_color=options["no_color"])  # type: ignore[arg-type]
+    columns = (
+        TextColumn("looking"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        started = _now()
+        task = bar.add_task("", total=None, rate="")
+
+        def show(progress: Any) -> None:
+            seconds = max((_now() - started).total_seconds(), 0.1)
+            total = progress.listed if progress.listed_all else None
+            rate = f"{progress.done / seconds:,.0f}/s"
+            bar.update(task, completed=progress.done, total=total, rate=rate)
+
+        yield show
+
+
+def _print_reports(
+    run: SavedRun, options: dict[str, Any], configured: Sequence[str]
+) -> None:
+    """Each -f goes to its -o; without one, text goes to standard output and files beside the run."""
+    from scanner.reports import all_reports
+
+    formats = options["formats"] or tuple(configured) or ("table",)
+    outputs: tuple[str, ...] = options["outputs"]
+    if len(outputs) > len(formats):
+        raise UsageError(f"{len(outputs)} -o but {len(formats)} -f: give each -o its -f")
+    reports = all_reports()
+    printed = False
+    for number, name in enumerate(formats):
+        report_format = reports[name]
+        target = outputs[number] if number < len(outputs) else None
+        if target is None and (printed or name in ("html", "parquet")):
+            target = str(run.folder / f"report{report_format.suffix}")
+            _say(f"{name} report: {target}", options)
+        if report_format.folder:
+            if target in (None, "-"):
+                raise UsageError(f"-f {name} writes a folder: name it with -o DIR")
+            report_format.render(run, None, Path(str(target)), _render_options(options, None))
+        elif target in (None, "-"):
+            printed = True
+            stream = click.get_binary_stream("stdout")
+            report_format.render(run, stream, None, _render_options(options, sys.stdout))
+            stream.flush()
+        else:
+            _write(Path(str(target)), report_format.render, run, _render_options(options, None))
+
+
+def _write(path: Path, render: Any, run: SavedRun, how: RenderOptions) -> None:
+    """A whole report or none: written beside its place, then moved there; mode 0600."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            render(run, file, None, how)
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot write the report there ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _render_options(options: dict[str, Any], stream: IO[str] | None) -> RenderOptions:
+    import shutil
+
+    from scanner.reports import RenderOptions
+
+    terminal = stream is not None and stream.isatty()
+    colour = terminal and not options.get("no_color") and "NO_COLOR" not in os.environ
+    width = min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100) if terminal else 80
+    compliant = bool(options.get("show_compliant"))
+    return RenderOptions(width=width, colour=colour, show_compliant=compliant)
+
+
+def _difference(before: SavedRun, now: SavedRun) -> str:
+    old = {(f["finding_id"]) for f in before.findings.to_pylist() if f["verdict"] != "compliant"}
+    new = {(f["finding_id"]) for f in now.findings.to_pylist() if f["verdict"] != "compliant"}
+    return (
+        f"since run {before.info.id}: {len(new - old)} new findings, "
+        f"{len(old - new)} gone, {len(new & old)} unchanged"
+    )
+
+
+def _say(message: str, options: dict[str, Any]) -> None:
+    if not options.get("quiet"):
+        click.echo(message, err=True)
+
+
+def main() -> None:
+    """Run the command line; every error is one line on standard error."""
+    try:
+        consentry.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except ScannerError as error:
+        click.echo(f"consentry: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); the exit code still says nothing was judged.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CRASH)
+    except Exception as error:
+        if os.environ.get("CONSENTRY_DEBUG"):
+            raise
+        kind = type(error).__name__
+        click.echo(
+            f"consentry: internal error ({kind}); nothing was proved. Set CONSENTRY_DEBUG=1 to see where",
+            err=True,
+        )
+        sys.exit(CRASH)

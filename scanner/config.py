@@ -1,0 +1,659 @@
+"""Turns consentry.yaml and the flags that override it into typed settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Literal, cast
+
+from scanner.countries import country
+from scanner.errors import ConfigError, ScannerError
+from scanner.model import (
+    DatasetSpec,
+    DeclaredUse,
+    Limits,
+    ManifestSpec,
+    RegistrySpec,
+    Representation,
+    StoreSpec,
+)
+from scanner.moments import DATE_FORMS, parse_moment, start_of
+from scanner.vocabulary import (
+    FAIL_ON,
+    KEY_QUALITIES,
+    REGISTRY_COLUMNS,
+    REPRESENTATIONS,
+    SOURCES,
+    choices,
+    legal_basis,
+    suggestion,
+    word,
+)
+from scanner.vocabulary import LEGAL_BASES as _LEGAL_BASES
+from scanner.yamlsafe import load_yaml
+
+FILE_NAME = "consentry.yaml"
+OUTPUT_FOLDER = ".consentry"
+UNASSIGNED = "unassigned"  # the dataset of everything that no include pattern matches
+DEFAULT_POLICIES = ("baseline",)
+DEFAULT_FORMATS = ("table",)
+FACE_DETECTOR = "centerface"
+CHILD_AGE = 14  # PIPA 22-2, PIPL 31
+
+FailOn = Literal["error", "warning", "review"]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DATABASE = re.compile(r"postgres(?:ql)?://")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How to reach the targets under one URL prefix."""
+
+    profile: str | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+    anonymous: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line and CONSENTRY_* variables say; None leaves the file's word, or the default."""
+
+    targets: tuple[str, ...] | None = None
+    purpose: str | None = None
+    recipient: str | None = None
+    to: str | None = None
+    policies: tuple[str, ...] | None = None
+    fail_on: str | None = None
+    output_directory: Path | None = None
+    formats: tuple[str, ...] | None = None
+    child_age: int | None = None
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    jobs: int | None = None
+    face_detector: str | None = None
+    follow_symlinks: bool | None = None
+    store: StoreOptions | None = None  # for every target
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a run is told, with defaults filled in; paths are absolute, except policies'."""
+
+    file: Path | None = None  # the consentry.yaml that was used
+    targets: tuple[str, ...] = ()
+    stores: Mapping[str, StoreOptions] = field(default_factory=dict)  # by URL prefix
+    declared_use: DeclaredUse = field(default_factory=DeclaredUse)
+    datasets: tuple[DatasetSpec, ...] = ()
+    registries: tuple[RegistrySpec, ...] = ()
+    policies: tuple[str, ...] = DEFAULT_POLICIES  # pack names, or folders relative to `policy_base`
+    policy_base: Path = field(default_factory=Path)
+    fail_on: FailOn = "error"
+    output_directory: Path = field(default_factory=lambda: Path(OUTPUT_FOLDER))
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    child_age: int = CHILD_AGE
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    jobs: int | None = None  # worker processes; None: as many as the machine has cores
+    face_detector: str = FACE_DETECTOR
+    follow_symlinks: bool = False
+    store_override: StoreOptions = field(default_factory=StoreOptions)
+
+    def store_spec(self, target: str, skip: Sequence[Path] = ()) -> StoreSpec:
+        """`target` with the options of the longest prefix in `stores` that it lies under.
+
+        A prefix ends at a slash: options of s3://exports do not reach s3://exports-old. `skip` names local
+        folders of this program's own; the output folder is always one of them.
+        """
+        under = [prefix for prefix in self.stores if _lies_under(target, prefix)]
+        options = self.stores[max(under, key=len)] if under else StoreOptions()
+        override = self.store_override
+        anonymous = options.anonymous if override.anonymous is None else override.anonymous
+        own = [os.path.realpath(path) for path in (self.output_directory, *skip)]
+        return StoreSpec(
+            url=target,
+            profile=override.profile or options.profile,
+            endpoint_url=override.endpoint_url or options.endpoint_url,
+            region=override.region or options.region,
+            anonymous=bool(anonymous),
+            follow_symlinks=self.follow_symlinks,
+            skip=tuple(dict.fromkeys(own)),
+        )
+
+
+def _lies_under(target: str, prefix: str) -> bool:
+    if not is_url(target):
+        target, prefix = os.path.abspath(target), os.path.abspath(prefix) if not is_url(prefix) else prefix
+    if target == prefix or target == prefix.rstrip("/"):
+        return True
+    return target.startswith(prefix if prefix.endswith("/") else prefix + "/")
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` is a URL rather than a local path."""
+    return _URL.match(text) is not None
+
+
+def find_config(explicit: Path | None, targets: Sequence[str], cwd: Path) -> Path | None:
+    """The configuration to use: `--config`, else ./consentry.yaml, else the one in the only, local target.
+
+    Raises ConfigError if `explicit` is not there: a run under other rules than the ones asked for is worse
+    than none.
+    """
+    if explicit is not None:
+        file = cwd / explicit
+        if not file.is_file():
+            raise ConfigError(f"{explicit}: no such file; --config names a consentry.yaml ('consentry init' writes one)")
+        return file
+    for folder in (cwd, *_only_local_folder(targets, cwd)):
+        file = folder / FILE_NAME
+        if file.is_file():
+            return file
+    return None
+
+
+def _only_local_folder(targets: Sequence[str], cwd: Path) -> list[Path]:
+    if len(targets) != 1 or is_url(targets[0]):
+        return []
+    folder = cwd / targets[0]
+    return [folder] if folder.is_dir() else []
+
+
+def load_settings(file: Path | None, overrides: Overrides | None = None, cwd: Path | None = None) -> Settings:
+    """The settings of `file` (None: the defaults), each overridden by what `overrides` gives.
+
+    Relative paths in the file start at its folder, those in `overrides` at `cwd`; so does the default output
+    folder, unless the file lies in `cwd` or was named: nothing is written into a target. Raises ConfigError.
+    """
+    here = Path.cwd() if cwd is None else cwd
+    given = Overrides() if overrides is None else overrides
+    settings = Settings(policy_base=here, output_directory=here / OUTPUT_FOLDER)
+    if file is not None:
+        settings = _from_file(file, given, here)
+    return _override(settings, given, here)
+
+
+# ---------------------------------------------------------------- the tree
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A value of the file with its place, so that every complaint says where."""
+
+    file: Path
+    path: str  # "datasets[0].include"
+    value: object
+
+    def wrong(self, message: str) -> ConfigError:
+        return ConfigError(f"{self.file}: {self.path + ': ' if self.path else ''}{message}")
+
+    def expected(self, what: str) -> ConfigError:
+        return self.wrong(f"expected {what}, got {_type_name(self.value)}")
+
+    def keys(self, *known: str) -> dict[str, _Node]:
+        """The entries of a mapping whose keys are all among `known`; those without a value are left out."""
+        if self.value is None:
+            return {}
+        if not isinstance(self.value, dict):
+            raise self.expected("keys and values")
+        for name in self.value:
+            if name not in known:
+                hint = suggestion(str(name), known) or f"; known here: {', '.join(known)}"
+                raise self.wrong(f"unknown key {str(name)[:80]!r}{hint}")
+        return {name: self.at(name, value) for name, value in self.value.items() if value is not None}
+
+    def named(self, what: str) -> dict[str, _Node]:
+        """The entries of a mapping whose keys are free."""
+        if not isinstance(self.value, dict):
+            raise self.expected(what)
+        return {str(name): self.at(str(name), value) for name, value in self.value.items()}
+
+    def items(self, what: str) -> list[_Node]:
+        if not isinstance(self.value, list):
+            raise self.expected(what)
+        return [_Node(self.file, f"{self.path}[{i}]", value) for i, value in enumerate(self.value)]
+
+    def at(self, name: str, value: object) -> _Node:
+        return _Node(self.file, f"{self.path}.{name}" if self.path else name, value)
+
+    def text(self, what: str = "text") -> str:
+        if not isinstance(self.value, str):
+            numeric = isinstance(self.value, (int, float, date)) and not isinstance(self.value, bool)
+            hint = " (put it in quotes)" if numeric else ""
+            raise self.wrong(f"expected {what}, got {_type_name(self.value)}{hint}")
+        text = self.value.strip()
+        if not text:
+            raise self.wrong(f"expected {what}, got nothing")
+        if not text.isprintable():
+            raise self.wrong(f"expected {what}, got text with control characters")
+        return text
+
+    def texts(self, what: str) -> tuple[str, ...]:
+        return tuple(node.text("text") for node in self.items(what))
+
+    def flag(self) -> bool:
+        if not isinstance(self.value, bool):
+            raise self.expected("true or false")
+        return self.value
+
+    def whole(self, low: int, high: int) -> int:
+        if isinstance(self.value, bool) or not isinstance(self.value, int):
+            raise self.expected(f"a whole number from {low} to {high}")
+        if not low <= self.value <= high:
+            raise self.wrong(f"expected a whole number from {low} to {high}, got {self.value}")
+        return self.value
+
+    def one_of(self, known: Mapping[str, str]) -> str:
+        text = self.text(f"one of {choices(known)}")
+        found = word(text, known)
+        if found is None:
+            hint = suggestion(text, known.values())
+            raise self.wrong(f"expected one of {choices(known)}, got {text[:80]!r}{hint}")
+        return found
+
+    def country(self) -> str:
+        text = self.text("a country code such as KR")
+        code = country(text)
+        if code is None:
+            raise self.wrong(f"expected an ISO 3166 country code such as KR, got {text[:80]!r}")
+        return code
+
+    def end(self) -> datetime:
+        """A moment that ends something: a day alone lasts until its end."""
+        value = self.value
+        moment: datetime | None = None
+        if isinstance(value, datetime):
+            moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        elif isinstance(value, date):
+            moment = start_of(value, upper=True)
+        elif isinstance(value, str):
+            moment = parse_moment(value, upper=True)
+            if moment is None:
+                raise self.wrong(f"expected a date such as {DATE_FORMS}, got {value[:80]!r}")
+        if moment is None:
+            raise self.expected(f"a date such as {DATE_FORMS}")
+        return moment
+
+    def local_or_url(self, what: str) -> str:
+        """An absolute path (relative ones start at the file), or a URL as it is."""
+        text = self.text(what)
+        return text if is_url(text) else str(resolve(self.file.parent, text))
+
+
+def resolve(folder: Path, text: str) -> Path:
+    """`text` as an absolute path, relative ones from `folder`; `~` is the home folder, `..` is resolved."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # no home folder
+        path = Path(text)
+    return Path(os.path.abspath(folder / path))
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, date):
+        return "a date"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "keys and values"
+    return "text"
+
+
+# ---------------------------------------------------------------- the file, key by key
+
+
+def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
+    file = Path(os.path.abspath(file))
+    try:
+        tree = load_yaml(file)
+    except ConfigError:
+        raise
+    except ScannerError as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror or type(error).__name__})") from None
+    top = _Node(file, "", tree).keys(
+        "version", "targets", "stores", "declared_use", "datasets", "registries", "policies", "fail_on", "output",
+        "child_age", "include", "exclude", "limits", "jobs", "face_detector", "follow_symlinks",
+    )  # fmt: skip
+    if "version" in top and (top["version"].value != 1 or isinstance(top["version"].value, bool)):
+        raise top["version"].wrong("this program reads version 1")
+    output = top["output"].keys("directory", "formats") if "output" in top else {}
+    directory = (cwd if _found_in_target(file, overrides, cwd) else file.parent) / OUTPUT_FOLDER
+    if "directory" in output:
+        text = output["directory"].text("a folder")
+        if is_url(text):
+            raise output["directory"].wrong("expected a local folder, got a URL")
+        directory = resolve(file.parent, text)
+    use = top["declared_use"].keys("purpose", "recipient", "to") if "declared_use" in top else {}
+    plain = Settings()
+    return Settings(
+        file=file,
+        targets=_targets(top["targets"]) if "targets" in top else (),
+        stores=_stores(top["stores"]) if "stores" in top else {},
+        declared_use=DeclaredUse(
+            purpose=use["purpose"].text() if "purpose" in use else None,
+            recipient=use["recipient"].text("a party id") if "recipient" in use else None,
+            to=use["to"].country() if "to" in use else None,
+        ),
+        datasets=_datasets(top["datasets"]) if "datasets" in top else (),
+        registries=_registries(top["registries"]) if "registries" in top else (),
+        policies=_policies(top["policies"]) if "policies" in top else DEFAULT_POLICIES,
+        policy_base=file.parent,
+        fail_on=cast("FailOn", top["fail_on"].one_of(FAIL_ON)) if "fail_on" in top else "error",
+        output_directory=directory,
+        formats=output["formats"].texts("a list of report formats") if "formats" in output else DEFAULT_FORMATS,
+        child_age=top["child_age"].whole(1, 30) if "child_age" in top else CHILD_AGE,
+        include=top["include"].texts("a list of globs") if "include" in top else (),
+        exclude=top["exclude"].texts("a list of globs") if "exclude" in top else (),
+        limits=_limits(top["limits"]) if "limits" in top else plain.limits,
+        jobs=top["jobs"].whole(1, 1024) if "jobs" in top else None,
+        face_detector=top["face_detector"].text() if "face_detector" in top else FACE_DETECTOR,
+        follow_symlinks=top["follow_symlinks"].flag() if "follow_symlinks" in top else False,
+    )
+
+
+def _found_in_target(file: Path, overrides: Overrides, cwd: Path) -> bool:
+    """Whether the file lies in a target given on the command line: then reports stay out of that folder."""
+    folder = os.path.realpath(file.parent)
+    if folder == os.path.realpath(cwd):
+        return False
+    return any(
+        not is_url(target) and _lies_under(folder, os.path.realpath(cwd / target))
+        for target in overrides.targets or ()
+    )
+
+
+def _targets(node: _Node) -> tuple[str, ...]:
+    return tuple(item.local_or_url("a folder or a URL") for item in node.items("a list of folders or URLs"))
+
+
+def _policies(node: _Node) -> tuple[str, ...]:
+    packs = node.texts("a list of packs")
+    if not packs:
+        raise node.wrong("expected at least one pack; nothing would be checked")
+    return tuple(dict.fromkeys(packs))
+
+
+def _stores(node: _Node) -> dict[str, StoreOptions]:
+    stores: dict[str, StoreOptions] = {}
+    for prefix, entry in node.named("options by URL prefix").items():
+        options = entry.keys("profile", "endpoint_url", "region", "anonymous")
+        if "endpoint_url" in options and not re.match(r"https?://[^/]", options["endpoint_url"].text("a URL")):
+            raise options["endpoint_url"].wrong("expected a URL such as http://127.0.0.1:9000")
+        key = prefix if is_url(prefix) else str(resolve(node.file.parent, prefix))
+        stores[key] = StoreOptions(
+            profile=options["profile"].text() if "profile" in options else None,
+            endpoint_url=options["endpoint_url"].text() if "endpoint_url" in options else None,
+            region=options["region"].text() if "region" in options else None,
+            anonymous=options["anonymous"].flag() if "anonymous" in options else None,
+        )
+    return stores
+
+
+def _limits(node: _Node) -> Limits:
+    entries = node.keys(*(entry.name for entry in fields(Limits)))
+    return Limits(**{name: entry.whole(1, 2**62) for name, entry in entries.items()})
+
+
+def _datasets(node: _Node) -> tuple[DatasetSpec, ...]:
+    datasets = tuple(_dataset(item) for item in node.items("a list of datasets"))
+    seen: dict[str, int] = {}
+    for position, dataset in enumerate(datasets):
+        first = seen.setdefault(dataset.id, position)
+        if first != position:
+            raise node.wrong(f"the id {dataset.id!r} is there twice ([{first}] and [{position}])")
+    return datasets
+
+
+def _dataset(node: _Node) -> DatasetSpec:
+    entries = node.keys(
+        "id", "include", "manifest", "subject_from", "subject_column", "controller", "jurisdiction", "jurisdiction_from",
+        "collected_for", "legal_basis", "source", "representation", "retention_until", "subject_key_quality",
+    )  # fmt: skip
+    if "id" not in entries:
+        raise node.wrong("expected an id")
+    name = entries["id"].text("an id")
+    if name == UNASSIGNED:
+        raise entries["id"].wrong(f"{UNASSIGNED!r} is the name of what belongs to no dataset; take another")
+    if "include" in entries and not entries["include"].items("a list of globs"):
+        raise entries["include"].wrong("expected at least one glob; leave the key out to include everything")
+    jurisdiction_from = entries.get("jurisdiction_from")
+    if jurisdiction_from is not None and "manifest" not in entries:
+        raise jurisdiction_from.wrong("names a column of the manifest, but the dataset has no manifest")
+    column = jurisdiction_from.text("a column") if jurisdiction_from is not None else None
+    representation = entries["representation"].one_of(REPRESENTATIONS) if "representation" in entries else None
+
+    def text(key: str) -> str | None:
+        return entries[key].text() if key in entries else None
+
+    return DatasetSpec(
+        id=name,
+        include=entries["include"].texts("a list of globs") if "include" in entries else ("**",),
+        manifest=_manifest(entries["manifest"], column) if "manifest" in entries else None,
+        subject_from=_subject_pattern(entries["subject_from"]) if "subject_from" in entries else None,
+        subject_column=text("subject_column"),
+        controller=text("controller"),
+        jurisdiction=entries["jurisdiction"].country() if "jurisdiction" in entries else None,
+        jurisdiction_from=column,
+        collected_for=text("collected_for"),
+        legal_basis=_basis(entries["legal_basis"]) if "legal_basis" in entries else None,
+        source=entries["source"].one_of(SOURCES) if "source" in entries else "unknown",
+        representation=cast("Representation | None", representation),
+        retention_until=entries["retention_until"].end() if "retention_until" in entries else None,
+        subject_key_quality=(
+            entries["subject_key_quality"].one_of(KEY_QUALITIES) if "subject_key_quality" in entries else "none"
+        ),
+    )
+
+
+def _manifest(node: _Node, jurisdiction: str | None) -> ManifestSpec:
+    columns = ("location", "subject", "age", "birth_date", "birth_year")
+    entries = node.keys("path", *columns)
+    for key in ("path", "location"):
+        if key not in entries:
+            raise node.wrong(f"expected {key!r}: {'where the manifest is' if key == 'path' else 'its column of object keys'}")
+    named = {key: entries[key].text("a column") for key in columns if key in entries}
+    return ManifestSpec(
+        path=entries["path"].local_or_url("a file"),
+        location=named["location"],
+        subject=named.get("subject"),
+        age=named.get("age"),
+        birth_date=named.get("birth_date"),
+        birth_year=named.get("birth_year"),
+        jurisdiction=jurisdiction,
+    )
+
+
+def _subject_pattern(node: _Node) -> str:
+    if not isinstance(node.value, str):
+        raise node.expected("a regular expression with a group (?P<subject>…)")
+    try:
+        pattern = re.compile(node.value)
+    except (re.error, OverflowError, RecursionError) as error:
+        # re's own messages quote nothing but the pattern, which the reader wrote
+        raise node.wrong(f"not a regular expression ({error})") from None
+    if "subject" not in pattern.groupindex:
+        raise node.wrong("expected a regular expression with a group (?P<subject>…), got one without")
+    return node.value
+
+
+def _basis(node: _Node) -> str | None:
+    text = node.text("a legal basis")
+    basis = legal_basis(text)
+    if basis is None:
+        hint = suggestion(text, _LEGAL_BASES.values())
+        raise node.wrong(f"expected one of {choices(_LEGAL_BASES)}, statute:<cite>, got {text[:80]!r}{hint}")
+    return None if basis == "none" else basis
+
+
+def _registries(node: _Node) -> tuple[RegistrySpec, ...]:
+    return tuple(_registry(name, entry) for name, entry in node.keys(*REGISTRY_COLUMNS).items())
+
+
+def _registry(name: str, node: _Node) -> RegistrySpec:
+    if isinstance(node.value, str):
+        if _DATABASE.match(node.value.strip()):
+            raise node.wrong("a database needs its table: {url: postgresql://…, table: …}")
+        return RegistrySpec(name, path=node.local_or_url("a file"))
+    entries = node.keys("path", "url", "table", "columns")
+    columns: dict[str, str] = {}
+    if "columns" in entries:
+        required, optional = REGISTRY_COLUMNS[name]
+        columns = {ours: theirs.text("a column") for ours, theirs in entries["columns"].keys(*required, *optional).items()}
+    if ("path" in entries) == ("url" in entries):
+        raise node.wrong("expected either 'path' or 'url'")
+    if "path" in entries:
+        if "table" in entries:
+            raise entries["table"].wrong("goes with 'url'; a file has no tables")
+        return RegistrySpec(name, path=entries["path"].local_or_url("a file"), columns=columns)
+    # the address may hold a password: it is never quoted
+    url = entries["url"].text("a URL postgresql://…")
+    if not _DATABASE.match(url):
+        raise entries["url"].wrong("expected postgresql://…; give files as 'path'")
+    if "table" not in entries:
+        raise node.wrong("expected 'table', the table to read")
+    return RegistrySpec(name, url=url, table=entries["table"].text("a table"), columns=columns)
+
+
+# ---------------------------------------------------------------- flags
+
+
+def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
+    from dataclasses import replace
+
+    use = settings.declared_use
+    to = use.to
+    if given.to is not None:
+        to = country(given.to)
+        if to is None:
+            raise ConfigError(f"--to: expected an ISO 3166 country code such as KR, got {given.to[:80]!r}")
+    changes: dict[str, object] = {
+        "declared_use": DeclaredUse(
+            purpose=use.purpose if given.purpose is None else _flag("--purpose", given.purpose),
+            recipient=use.recipient if given.recipient is None else _flag("--recipient", given.recipient),
+            to=to,
+        )
+    }
+    if given.targets:
+        changes["targets"] = given.targets
+    if given.policies:
+        changes["policies"] = tuple(dict.fromkeys(given.policies))
+        changes["policy_base"] = cwd
+    if given.fail_on is not None:
+        fail_on = word(given.fail_on, FAIL_ON)
+        if fail_on is None:
+            raise ConfigError(f"--fail-on: expected one of {choices(FAIL_ON)}, got {given.fail_on[:80]!r}")
+        changes["fail_on"] = fail_on
+    if given.output_directory is not None:
+        changes["output_directory"] = resolve(cwd, str(given.output_directory))
+    if given.formats:
+        changes["formats"] = given.formats
+    for name, low, high in (("child_age", 1, 30), ("jobs", 1, 1024)):
+        number = getattr(given, name)
+        if number is not None:
+            if not low <= number <= high:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"{flag}: expected a whole number from {low} to {high}, got {number}")
+            changes[name] = number
+    for name in ("include", "exclude", "face_detector", "follow_symlinks"):
+        value = getattr(given, name)
+        if value is not None and value != ():
+            changes[name] = value
+    if given.store is not None:
+        changes["store_override"] = given.store
+    # the names and types above are Settings' own
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _flag(name: str, text: str) -> str:
+    if not text.strip():
+        raise ConfigError(f"{name}: expected text, got nothing")
+    return text.strip()
+
+
+# ---------------------------------------------------------------- consentry init
+
+TEMPLATE = """\
+# consentry.yaml: what the data is, and what it may be used for.
+# Relative paths start at this file. Every key is optional; a misspelt one is an error.
+version: 1
+
+# What `consentry audit` looks at; TARGET arguments on the command line replace this list.
+targets:
+  - ./data                        # a folder, or s3://bucket/prefix, gs://…, az://…
+
+# How to reach stores, by URL prefix (the longest one wins).
+# stores:
+#   s3://bucket:
+#     profile: audit              # of ~/.aws/config
+#     endpoint_url: "http://127.0.0.1:9000"
+#     region: ap-northeast-2
+#     anonymous: false
+
+# The use that is asked about, where no transfer is on record. Flags: --purpose --recipient --to
+declared_use:
+  purpose: ai-training
+  recipient: acme-vision          # a party_id
+  to: KR                          # country, ISO 3166
+
+# What belongs together and under which conditions it was collected. The first dataset whose `include`
+# matches wins; what none matches is in the dataset "unassigned".
+datasets:
+  - id: visitors
+    include: ["faces/visitors/**"]          # globs as in .gitignore, relative to the target
+    controller: moj                         # a party_id
+    jurisdiction: KR                        # of the people in the data
+    # jurisdiction_from: nationality        # or a column of the manifest: one country per row
+    collected_for: border-control
+    legal_basis: consent                    # contract, legal_obligation, public_task, vital_interests,
+                                            # legitimate_interests, public_safety, statute:<cite>; left out: none on record
+    source: direct                          # indirect, public_web, cctv, generated, unknown
+    representation: source_image            # template, derived_attribute
+    retention_until: 2030-12-31             # through that day (UTC)
+    subject_key_quality: exact              # one key per person: exact; hashed; none: keys prove nothing
+    # Who is in a picture: out of its path …
+    subject_from: 'faces/visitors/(?P<subject>[0-9a-f]+)_.*'
+    # … or a column of the tables themselves …
+    # subject_column: person_key
+    # … or a manifest: CSV, JSON Lines or Parquet, one row per object. Checked both ways.
+    # manifest:
+    #   path: manifests/visitors.parquet
+    #   location: file_name                 # column: key relative to the target or the manifest, or a URL
+    #   subject: person_key
+    #   age: age                            # or birth_date, birth_year; found by name if left out
+
+# Who has agreed to what, and who gets what: CSV, JSON Lines, Parquet, or a PostgreSQL table.
+# registries:
+#   parties: parties.csv
+#   consents: {path: consents.parquet, columns: {subject_key: person_id}}
+#   transfers: {url: "postgresql://reader@db.example/privacy", table: public.transfers}   # password: ~/.pgpass
+#   evidence: evidence.csv
+
+policies: [baseline]              # packs by name, or folders: ./our-rules
+fail_on: error                    # error, warning or review: what makes the exit code 1
+child_age: 14                     # younger people need a guardian's consent
+output:
+  directory: .consentry
+  formats: [table]
+
+# Globs, relative to the target. Excluded objects are listed as excluded, never dropped.
+# include: ["**"]
+# exclude: ["**/thumbnails/**"]
+# limits: {max_depth: 10, max_pixels: 178956970}
+# jobs: 4
+# face_detector: centerface
+# follow_symlinks: false
+"""

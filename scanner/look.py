@@ -1,0 +1,223 @@
+"""Look at one object: readers unfold it into items, detectors judge each item.
+
+The recursion of the whole program lives here and nowhere else: bytes → reader → parts; a part that is a Blob goes
+through the same steps again, up to `Limits.max_depth` levels and within one budget of produced bytes per object.
+Exceptions are caught broadly in this one place: whatever an item does, it costs itself, and is a Problem.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from scanner.detectors import (
+    Detector,
+    MetadataDetector,
+    PathDetector,
+    PictureDetector,
+    TableDetector,
+    TableScan,
+    TextDetector,
+)
+from scanner.errors import Unreadable
+from scanner.model import (
+    Blob,
+    Detection,
+    ImageMetadata,
+    Limits,
+    Location,
+    Part,
+    Picture,
+    Problem,
+    ReadOptions,
+    TableBatch,
+    Text,
+)
+from scanner.readers import recognise
+from scanner.readers.streams import take_head
+
+EMPTY = "inode/x-empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An item whose kind was recognised; for the object itself this carries its media type."""
+
+    location: Location
+    media_type: str
+    opened: bool = True  # false: recognised, but nothing of it could be looked at
+
+
+Sight = Detection | Problem | Seen
+
+
+class _Budget:
+    """Bytes produced from one object, all levels together: what stops nested bombs."""
+
+    def __init__(self, limits: Limits, size: int | None) -> None:
+        self._total = limits.max_total_bytes
+        self._ratio = limits.max_ratio
+        self._after = limits.ratio_after
+        self._size = max(size or 0, 1)
+        self.produced = 0
+        self.broken: Unreadable | None = None
+
+    def spend(self, amount: int) -> None:
+        self.produced += amount
+        if self.produced > self._total:
+            self.broken = Unreadable("bytes", f"unfolds to more than {self._total} bytes")
+        elif self.produced > self._after and self.produced > self._ratio * self._size:
+            self.broken = Unreadable("ratio", f"unfolds to more than {self._ratio} times its size")
+        if self.broken is not None:
+            raise self.broken
+
+
+class _Counted(io.RawIOBase):
+    """A child's stream, every byte charged to the object's budget."""
+
+    def __init__(self, inner: BinaryIO, budget: _Budget) -> None:
+        self._inner = inner
+        self._budget = budget
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._inner.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._inner.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._inner.tell()
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast("bytearray", buffer)).cast("B")
+        data = self._inner.read(len(view))
+        self._budget.spend(len(data))
+        view[: len(data)] = data
+        return len(data)
+
+
+class Looker:
+    """All readers and the chosen detectors, loaded once per worker process."""
+
+    def __init__(self, detectors: Iterable[Detector]) -> None:
+        chosen = tuple(detectors)
+        self._pictures = [d for d in chosen if isinstance(d, PictureDetector)]
+        self._metadata = [d for d in chosen if isinstance(d, MetadataDetector)]
+        self._tables = [d for d in chosen if isinstance(d, TableDetector)]
+        self._texts = [d for d in chosen if isinstance(d, TextDetector)]
+        self._paths = [d for d in chosen if isinstance(d, PathDetector)]
+
+    def look(self, blob: Blob, options: ReadOptions) -> Iterator[Sight]:
+        """Yield all that is seen in `blob`, and all that could not be looked at."""
+        budget = _Budget(options.limits, blob.size)
+        yield from self._look(blob, options, budget, 0)
+        if budget.broken is not None:
+            yield Problem(blob.location, budget.broken.reason, budget.broken.detail)
+
+    def names(self, location: Location) -> Iterator[Detection]:
+        """What the name alone says."""
+        for detector in self._paths:
+            yield from detector.path(location)
+
+    def _look(
+        self, blob: Blob, options: ReadOptions, budget: _Budget, depth: int
+    ) -> Iterator[Sight]:
+        yield from self.names(blob.location)
+        if depth > options.limits.max_depth:
+            yield Problem(
+                blob.location, "depth", f"nested deeper than {options.limits.max_depth} containers"
+            )
+            return
+        tables: dict[Location, list[TableScan]] = {}
+        media_type, opened = None, False
+        try:
+            stream = blob.stream if depth == 0 else _charged(blob.stream, budget)
+            head, stream = take_head(stream)
+            if not head:
+                yield Seen(blob.location, EMPTY)
+                return
+            known = recognise(head)
+            if known is None:
+                yield Problem(blob.location, "unsupported", "no reader knows these bytes")
+                return
+            reader, media_type = known
+            fresh = Blob(blob.location, stream, blob.size, blob.record)
+            for part in reader.read(fresh, media_type, options):
+                if not opened and not isinstance(part, Problem):
+                    opened = True
+                    yield Seen(blob.location, media_type)
+                if isinstance(part, Blob):
+                    yield from self._look(part, options, budget, depth + 1)
+                else:
+                    yield from self._judge(part, blob.location, tables)
+                if budget.broken is not None:
+                    return
+            if not opened:  # whole, and nothing in it: an empty archive, or one with closed members only
+                opened = True
+                yield Seen(blob.location, media_type)
+        except Unreadable as error:
+            if budget.broken is None:
+                yield Problem(blob.location, error.reason, error.detail)
+        except MemoryError:
+            yield Problem(blob.location, "memory", "not enough memory to open it")
+        except OSError as error:
+            # A read error of the store beneath; its own text may name hosts or credentials.
+            yield Problem(blob.location, "truncated", f"reading failed ({type(error).__name__})")
+        except Exception as error:
+            yield Problem(blob.location, "malformed", f"its reader failed ({type(error).__name__})")
+        finally:
+            unfinished = [scan for scans in tables.values() for scan in scans]
+        if media_type is not None and not opened:
+            yield Seen(blob.location, media_type, opened=False)
+        # A table that broke off has been judged up to there; what was seen must not be lost.
+        for scan in unfinished:
+            with suppress(Exception):
+                yield from scan.finish()
+
+    def _judge(
+        self, part: Part, parent: Location, tables: dict[Location, list[TableScan]]
+    ) -> Iterator[Sight]:
+        try:
+            if isinstance(part, Problem):
+                yield part
+            elif isinstance(part, Picture):
+                if part.location != parent:
+                    yield Seen(part.location, "image/frame")
+                for picture_detector in self._pictures:
+                    yield from picture_detector.picture(part)
+            elif isinstance(part, ImageMetadata):
+                for metadata_detector in self._metadata:
+                    yield from metadata_detector.metadata(part)
+            elif isinstance(part, Text):
+                for text_detector in self._texts:
+                    yield from text_detector.text(part)
+            elif isinstance(part, TableBatch):
+                scans = tables.get(part.location)
+                if scans is None:
+                    scans = tables[part.location] = [d.table() for d in self._tables]
+                    if part.location != parent:
+                        yield Seen(part.location, "table")
+                for scan in scans:
+                    yield from scan.batch(part)
+                if part.last:
+                    del tables[part.location]
+                    for scan in scans:
+                        yield from scan.finish()
+        except MemoryError:
+            yield Problem(parent, "memory", "not enough memory to judge it")
+        except Exception as error:
+            where = parent if isinstance(part, Blob) else part.location
+            yield Problem(where, "model", f"a detector failed on it ({type(error).__name__})")
+
+
+def _charged(stream: BinaryIO, budget: _Budget) -> BinaryIO:
+    if isinstance(stream, io.BytesIO):  # already in memory: charge it whole, read it fast
+        budget.spend(stream.getbuffer().nbytes)
+        return stream
+    return cast("BinaryIO", io.BufferedReader(_Counted(stream, budget), 1 << 16))

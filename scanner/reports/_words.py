@@ -1,0 +1,307 @@
+"""What a run means, in plain sentences: the same words in every report that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from scanner.model import RunInfo, SavedRun
+from scanner.reports._findings import Finding, Tally
+
+Tone = Literal["stop", "unknown", "ask", "clear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """May the data be used? One short sentence, one that explains it, and exactly one thing to do next."""
+
+    tone: Tone
+    headline: str
+    detail: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The use that the run was asked about, as far as it was declared."""
+
+    purpose: str | None
+    recipient: str | None
+    to: str | None
+
+    def __str__(self) -> str:
+        where = f" ({self.to})" if self.to else ""
+        if not (self.purpose or self.recipient or self.to):
+            return "none declared; recorded transfers only"
+        return f"{self.purpose or 'purpose not declared'} → {self.recipient or 'recipient not declared'}{where}"
+
+
+def declared_use(info: RunInfo) -> Use:
+    """Purpose, recipient and country out of the run's settings: flat, or below "declared_use"."""
+    nested = info.settings.get("declared_use")
+    source: Mapping[str, object] = info.settings
+    if isinstance(nested, Mapping):
+        source = nested
+    elif nested is not None:
+        source = {k: getattr(nested, k, None) for k in ("purpose", "recipient", "to")}
+
+    def text(key: str) -> str | None:
+        value = source.get(key)
+        return None if value is None else str(value)
+
+    return Use(text("purpose"), text("recipient"), text("to"))
+
+
+def answer(run: SavedRun, numbers: Tally, findings: list[Finding]) -> Answer:
+    """The answer of a run. Unknown is never compliant: every gap in what we know is in the headline."""
+    scanned = numbers.listed - numbers.coverage["excluded"]
+    report = f"consentry report {run.info.id} -f html -o report.html"
+    whole = "" if run.complete else ", and not everything could be looked at"
+    reviews = _reviews(numbers.reviews)
+    if numbers.violations:
+        if run.exit_code in (1, 4) or numbers.levels["error"]:
+            headline = f"Do not hand over yet: {plural(numbers.violations, 'violation')}"
+        else:
+            headline = f"Look before you hand over: {plural(numbers.violations, 'violation')} below the limit set"
+        headline += (f", {reviews}" if numbers.reviews else "") + whole
+        detail = f"{_levels(numbers)}. Each one below says what it is about and what to do."
+        return Answer("stop", f"{headline}.", detail, f"{report} (what to fix, and how)")
+    if run.info.interrupted:
+        return Answer(
+            "unknown",
+            "No answer: the run was stopped before its end.",
+            f"{plural(scanned, 'object')} had been reached; what comes after is unknown.",
+            "run the same command again; what was already looked at is not read again",
+        )
+    if scanned <= 0:
+        return Answer(
+            "unknown",
+            "No answer: there was nothing to look at.",
+            f"{plural(numbers.listed, 'object')} listed"
+            + (
+                ", all excluded by a rule."
+                if numbers.listed
+                else ". An empty target is not a clean one."
+            ),
+            "check the target's name, the exclude rules and the permission to list it",
+        )
+    if not run.complete:
+        asked = (
+            f" There {'is' if numbers.reviews == 1 else 'are'} also {reviews}." if reviews else ""
+        )
+        return Answer(
+            "unknown",
+            "No answer yet: not everything could be looked at.",
+            f"{count(numbers.not_whole)} of {plural(numbers.listed, 'object')} could not be looked at, or "
+            f"not whole. In the rest no violation was found.{asked}",
+            f"settle what was not looked at ({_worst_gap(run)}), then scan again",
+        )
+    if numbers.reviews:
+        first = next(f for f in findings if f.verdict == "review" and f.suppressed_by is None)
+        return Answer(
+            "ask",
+            f"Not yet: {reviews}.",
+            "No violation was found. The answers are not in the data, so no program can give them.",
+            f"settle the {_settle(numbers.reviews)}: consentry policies explain {first.rule_id}",
+        )
+    biometric = sum(n for k, n in run.detection_counts.items() if k.startswith("biometric."))
+    if biometric and not numbers.passed:
+        if numbers.suppressed:
+            return Answer(
+                "unknown",
+                "No open finding, but only because findings were suppressed.",
+                f"{plural(numbers.suppressed, 'finding')} not counted; see who suppressed them, and why.",
+                f"{report} (shows what was suppressed)",
+            )
+        return Answer(
+            "unknown",
+            "No answer: biometric data was found, but no rule judged it.",
+            f"{plural(biometric, 'biometric record')} found; no rule of the chosen policies applies to them.",
+            "choose policies that apply: consentry policies list",
+        )
+    if biometric:
+        return Answer(
+            "clear",
+            f"No violation found: {plural(numbers.passed, 'check')} passed.",
+            f"{plural(biometric, 'biometric record')} in {plural(scanned, 'object')} judged as of "
+            f"{run.info.as_of.date().isoformat()}. Only the rules chosen were checked.",
+            f"{report} (keep it with the record of the transfer)",
+        )
+    return Answer(
+        "clear",
+        "No biometric data found.",
+        f"{plural(scanned, 'object')} looked at for face images, templates and biometric fields. "
+        "Not detected does not prove that there is none.",
+        f"{report} (keep it with the record of the transfer)",
+    )
+
+
+def _reviews(number: int) -> str:
+    return f"{plural(number, 'question')} only a person can answer" if number else ""
+
+
+def _settle(number: int) -> str:
+    return "review" if number == 1 else f"{count(number)} reviews"
+
+
+def _levels(numbers: Tally) -> str:
+    parts = [f"{count(n)} of level {level}" for level, n in numbers.levels.items() if n]
+    return ", ".join(parts)
+
+
+def _worst_gap(run: SavedRun) -> str:
+    gaps = run.coverage_gaps
+    for state in ("error", "partial"):
+        reasons = [
+            row["reason"]
+            for row in gaps.group_by(["state", "reason"]).aggregate([([], "count_all")])
+            .sort_by([("count_all", "descending"), ("reason", "ascending")]).to_pylist()
+            if row["state"] == state
+        ]  # fmt: skip
+        if reasons:
+            return reason_remedy(reasons[0])
+    return "the notes say what is missing"
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def people(finding: Finding) -> str:
+    """How many people: a record is an image or a row, and one person may have many."""
+    if finding.subjects is None:
+        return "number of people unknown"
+    bound = "at most " if finding.subjects_is_upper_bound else ""
+    return f"{bound}{finding.subjects:,} {'person' if finding.subjects == 1 else 'people'}"
+
+
+def records(finding: Finding) -> str:
+    return "records unknown" if finding.records is None else plural(finding.records, "record")
+
+
+def about(finding: Finding) -> str:
+    """Dataset and where it goes: "foreign-entrants → acme-vision (transfer T2.01)"."""
+    text = finding.dataset_id or "no dataset"
+    if finding.recipient:
+        text += f" → {finding.recipient}"
+    if finding.transfer_id:
+        text += f" (transfer {finding.transfer_id})"
+    return text
+
+
+# ---------------------------------------------------------------- closed vocabularies
+
+VERDICT_WORDS = {
+    "violation": "Violation",
+    "review": "A person must decide",
+    "compliant": "Passed",
+    "not_applicable": "Not applicable",
+}
+
+CITATION_WORDS = {
+    "verified": "Read in the text of the law itself.",
+    "secondary": "Read in a secondary source only; check the text of the law before you rely on it.",
+    "unverified": "Not checked against any source; check the text of the law before you rely on it.",
+}
+
+STATE_WORDS = {
+    "scanned": "Looked at, whole",
+    "unchanged": "Unchanged since it was last looked at",
+    "partial": "Looked at in part",
+    "excluded": "Excluded by a rule",
+    "error": "Could not be looked at",
+}
+
+# What each coverage reason means, and what to do about it.
+_REASONS = {
+    "denied": ("No permission to read it", "give the scanner permission to read"),
+    "vanished": ("Listed, but gone when it was opened", "scan when nothing is being deleted"),
+    "changed": ("Changed while it was being read", "scan when nothing is being written"),
+    "throttled": ("The store asked to slow down", "scan with fewer workers, or later"),
+    "truncated": ("Ends before it should", "get a complete copy"),
+    "malformed": ("Not what its first bytes say", "get a sound copy, or look by hand"),
+    "integrity": ("A checksum does not match", "get a sound copy"),
+    "timeout": ("Took longer than the limit", "raise the time limit, or look by hand"),
+    "memory": ("Needs more memory than the limit", "raise the memory limit, or look by hand"),
+    "crash": ("Its decoder crashed", "look by hand"),
+    "encrypted": ("Encrypted or password-protected", "provide an unencrypted copy"),
+    "overlap": ("Archive members share bytes (a bomb?)", "look by hand"),
+    "ambiguous": ("Two programs would see two different contents", "look by hand"),
+    "depth": ("Nested deeper than the limit", "unpack it, or raise the limit"),
+    "ratio": ("Expands more than the limit (a bomb?)", "look by hand, or raise the limit"),
+    "members": ("More members, rows or frames than the limit", "raise the limit"),
+    "bytes": ("Larger than the limit", "raise the limit"),
+    "pixels": ("More pixels than the limit", "raise the limit, or look by hand"),
+    "unsupported": ("A kind of file that cannot be opened", "convert it, or look by hand"),
+    "link": ("A link that leads out of the target, or nowhere", "scan what it points to"),
+    "listing": ("The listing failed; what it would name is unknown", "make the listing work"),
+    "sampled": ("Only a sample was looked at, on request", "scan without sampling"),
+    "interrupted": ("The run was stopped before it", "run the same command again"),
+    "model": ("The detector failed on it", "look by hand"),
+    "unknown": ("No reason recorded", "look by hand"),
+}
+
+
+def reason_words(reason: str | None) -> str:
+    """A coverage reason in plain words; "rule:<pattern>" names the exclude rule."""
+    if reason is not None and reason.startswith("rule:"):
+        return f"Excluded by the rule {reason.removeprefix('rule:')}"
+    return _REASONS.get(reason or "unknown", (str(reason), ""))[0]
+
+
+def reason_remedy(reason: str | None) -> str:
+    if reason is not None and reason.startswith("rule:"):
+        return "check that the exclude rule is meant"
+    return _REASONS.get(reason or "unknown", ("", "look by hand"))[1]
+
+
+_KINDS = {
+    "biometric.face": "Face images or face data",
+    "biometric.fingerprint": "Fingerprints",
+    "biometric.palm": "Palm prints",
+    "biometric.vein": "Vein patterns",
+    "biometric.iris": "Iris images or codes",
+    "biometric.retina": "Retina images",
+    "biometric.voice": "Voice recordings or voiceprints",
+    "biometric.gait": "Gait data",
+    "biometric.dna": "DNA data",
+    "biometric.signature": "Handwritten signatures",
+    "biometric.keystroke": "Keystroke patterns",
+    "identifier.passport": "Passport numbers",
+    "identifier.national_id": "National identity numbers",
+    "identifier.subject_id": "Keys that name a person in a system",
+    "identifier.name": "Names",
+    "attribute.nationality": "Nationality",
+    "attribute.gender": "Gender",
+    "attribute.age": "Age or birth date",
+    "attribute.ethnicity": "Ethnicity",
+    "location.gps": "GPS positions",
+    "document.mrz": "Machine-readable passport zones",
+    "document.id_card": "Identity documents",
+}
+
+
+def kind_words(kind: str) -> str:
+    return _KINDS.get(kind, kind)
+
+
+LIMITS = (
+    "It is not legal advice. It applies the rules that were chosen to the records that it was given; a lawyer or "
+    "the data protection officer decides.",
+    "A photo is not a template. A face image is personal data everywhere; in many laws it becomes biometric data "
+    "only when features are extracted from it to recognise a person. The report names which of the two was seen.",
+    "Not detected does not mean not there. Small, turned, covered or blurred faces can be missed, and nothing "
+    "listed under “What was not looked at” was judged.",
+    "Consents, transfers and attestations are taken as they are recorded. Whether a consent was freely given, or a "
+    "purpose is truly the same, only a person can say.",
+    "Records are not people. One person may stand in many records; “at most” marks a number of people that could "
+    "only be bounded.",
+)  # fmt: skip

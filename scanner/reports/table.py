@@ -1,0 +1,199 @@
+"""The run for a person at a terminal: what was found, what was not looked at, and one thing to do.
+
+Fits `options.width` cells, wide characters counted as two; no colour unless asked for; every name is made
+visible before it is printed, so that none can move the cursor or turn the reading direction.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import IO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from scanner.model import SavedRun
+from scanner.reports import RenderOptions, to_stream
+from scanner.reports._findings import Finding, gap_groups, tally, told_findings
+from scanner.reports._stream import iso
+from scanner.reports._visible import visible
+from scanner.reports._words import (
+    STATE_WORDS,
+    about,
+    answer,
+    declared_use,
+    people,
+    plural,
+    reason_words,
+    records,
+)
+
+_MIN_WIDTH = 40  # below this no location can be told from another
+_STYLES = {
+    "error": "bold red",
+    "warning": "yellow",
+    "note": "cyan",
+    "review": "magenta",
+    "stop": "bold red",
+    "unknown": "bold yellow",
+    "ask": "bold magenta",
+    "clear": "bold green",
+    "head": "bold",
+    "quiet": "dim",
+}
+
+
+def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
+    page = _Page(max(options.width, _MIN_WIDTH), options.colour)
+    findings = told_findings(run)
+    numbers = tally(run, findings)
+    verdict = answer(run, numbers, findings)
+    info = run.info
+
+    page.field("Run", f"{info.id}, consentry {info.version}")
+    for target in info.targets or ("none",):
+        page.field("Target", shortened(visible(target), page.width - _FIELD))
+    page.field("Use", visible(str(declared_use(info))))
+    page.field("Policies", visible(", ".join(info.policies) or "none"))
+    page.field("As of", iso(info.as_of))
+    for note in info.notes:
+        page.field("Note", visible(note))
+
+    counted = [f for f in findings if f.suppressed_by is None]
+    _section(page, "Violations", [f for f in counted if f.verdict == "violation"], options)
+    _section(page, "For a person to decide", [f for f in counted if f.verdict == "review"], options)
+    passed = [f for f in counted if f.verdict == "compliant"]
+    if passed and options.show_compliant:
+        page.heading(f"Passed ({len(passed)})")
+        for finding in passed:
+            page.text(f"{visible(finding.rule_id)}: {visible(about(finding))}", indent=2)
+    elif passed:
+        page.heading(f"Passed: {plural(len(passed), 'check')}")
+    suppressed = [f for f in findings if f.suppressed_by is not None]
+    if suppressed:
+        page.heading(f"Suppressed, not counted ({len(suppressed)})")
+        for finding in suppressed[: options.max_findings]:
+            who = f"{finding.rule_id}: {about(finding)}; by {finding.suppressed_by}"
+            page.text(visible(who), indent=2)
+        _more(page, len(suppressed) - options.max_findings, "suppressed finding")
+    if run.coverage_gaps.num_rows:
+        page.heading("Not looked at, or not whole")
+        for group in gap_groups(run.coverage_gaps, samples=2):
+            state = STATE_WORDS.get(group.state, group.state)
+            page.text(
+                f"{group.count:,} × {visible(reason_words(group.reason))} ({state.lower()})",
+                indent=2,
+            )
+            for name in group.samples:
+                page.text(shortened(visible(name), page.width - 4), indent=4, style="quiet")
+    page.line("")
+    page.text(_coverage_line(numbers.listed, numbers.coverage))
+    page.text(verdict.headline, style=verdict.tone)
+    page.text(verdict.detail)
+    page.text(f"Next: {visible(verdict.next_step)}")
+    out.write(page.bytes())
+
+
+_FIELD = 10  # cells of the label column
+
+
+class _Page:
+    """Lines no wider than `width` cells."""
+
+    def __init__(self, width: int, colour: bool) -> None:
+        self.width = width
+        self._buffer = io.StringIO()
+        self._console = Console(
+            file=self._buffer,
+            width=width,
+            color_system="standard" if colour else None,
+            force_terminal=colour,
+            no_color=not colour,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+            _environ={},  # the same bytes in every terminal
+        )
+
+    def line(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        self.line("")
+        self.text(text, style="head")
+
+    def text(self, text: str, indent: int = 0, style: str = "", first: str = "") -> None:
+        """A paragraph, wrapped; `first` stands in the indentation of its first line."""
+        room = self.width - indent
+        wrapped = Text(text).wrap(self._console, room, overflow="fold", no_wrap=False)
+        for number, part in enumerate(wrapped):
+            lead = first if number == 0 else ""
+            part.rstrip()
+            line = Text(lead + " " * (indent - cell_len(lead)))
+            line.append(part.plain, style=_STYLES.get(style, ""))
+            line.rstrip()
+            self._console.print(line, soft_wrap=True)
+
+    def field(self, label: str, text: str) -> None:
+        self.text(text, indent=_FIELD, first=label)
+
+    def bytes(self) -> bytes:
+        return self._buffer.getvalue().encode()
+
+
+def shortened(text: str, cells: int) -> str:
+    """`text` in at most `cells` cells, cut in the middle: both the bucket and the file name stay."""
+    if cell_len(text) <= cells:
+        return text
+    head, tail = "", ""
+    room = cells - 1
+    # the end tells two files apart, so it gets the larger part
+    for char in reversed(text):
+        if cell_len(char + tail) > room * 3 // 5:
+            break
+        tail = char + tail
+    for char in text:
+        if cell_len(head + char) > room - cell_len(tail):
+            break
+        head += char
+    return f"{head}…{tail}"
+
+
+def _section(page: _Page, title: str, findings: list[Finding], options: RenderOptions) -> None:
+    if not findings:
+        return
+    page.heading(f"{title} ({len(findings):,})")
+    for finding in findings[: options.max_findings]:
+        level = finding.level if finding.verdict == "violation" else finding.verdict
+        page.line("")
+        page.text(
+            visible(f"{finding.rule_id}   {finding.law_cite or ''}".rstrip()),
+            indent=_FIELD,
+            first=f"{visible(level)}",
+            style=level,
+        )
+        page.text(visible(about(finding)), indent=_FIELD)
+        page.text(f"{records(finding)}, {people(finding)}", indent=_FIELD)
+        page.text(visible(finding.reason or "no reason recorded"), indent=_FIELD)
+        for location in (finding.sample_locations or [])[:1]:
+            name = shortened(visible(location), page.width - _FIELD - 5)
+            page.text(f"e.g. {name}", indent=_FIELD, style="quiet")
+    _more(page, len(findings) - options.max_findings, "finding")
+
+
+def _more(page: _Page, number: int, noun: str) -> None:
+    if number > 0:
+        page.line("")
+        page.text(
+            f"and {plural(number, f'more {noun}')}; -f csv and -f json have them all", indent=2
+        )
+
+
+def _coverage_line(listed: int, coverage: Mapping[str, int]) -> str:
+    return f"{plural(listed, 'object')}: " + ", ".join(f"{n:,} {s}" for s, n in coverage.items())
+
+
+REPORT = to_stream("table", ".txt", write)

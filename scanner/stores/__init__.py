@@ -1,0 +1,85 @@
+"""Stage 1, where bytes are: list the objects of a target, open one of them.
+
+    local.py   folders and single files     s3.py      S3 and what speaks its protocol (botocore)
+    remote.py  any other fsspec URL         stream.py  what `open` returns: a buffered stream that keeps its failure
+
+Strictly read-only: nothing here can write, and no store is asked for anything but listings and reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from scanner.errors import UsageError
+from scanner.model import Location, ObjectInfo, StoreSpec
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss", "az", "adl"})  # abfs://container@account/…
+_QUERY_MAY_BE_SECRET = frozenset(
+    {"http", "https", "abfs", "abfss", "az", "adl"}
+)  # tokens, SAS signatures
+
+
+class Store(Protocol):
+    """A place that holds objects; made anew in every worker process from the same StoreSpec."""
+
+    spec: StoreSpec
+
+    def list(self) -> Iterator[ObjectInfo]:
+        """Every object under the target, in an order that is the same each time; memory stays flat.
+
+        Raises StoreError("listing", …) where it breaks off midway: what it would have named is unknown.
+        """
+
+    def open(self, info: ObjectInfo) -> BinaryIO:
+        """The object's bytes: buffered, seekable, read-only; the very version that was listed.
+
+        Raises StoreError(reason, detail), here or while reading. A reader may swallow the latter:
+        `getattr(stream, "failure", None)` is then still that StoreError.
+        """
+
+    def location(self, key: str) -> Location:
+        """The top-level Location of a key of this target, free of credentials."""
+
+
+def open_store(spec: StoreSpec) -> Store:
+    """The store of a target, checked: it exists and can be reached.
+
+    Raises UsageError (the target or its options are wrong), MissingExtra (its driver is not installed) or
+    StoreError (it is there, but not for us).
+    """
+    found = _SCHEME.match(spec.url)
+    scheme = found[1].lower() if found else "file"
+    if "::" in spec.url and found is None and re.match(r"^\w+::", spec.url):
+        raise UsageError(
+            f"{spec.url.partition('::')[0]}:: chained URLs are not supported; give a plain URL"
+        )
+    if scheme in {"file", "local"}:
+        from scanner.stores.local import LocalStore
+
+        return LocalStore(spec)
+    if scheme in {"s3", "s3a", "s3n"}:
+        from scanner.stores.s3 import S3Store
+
+        return S3Store(spec)
+    from scanner.stores.remote import RemoteStore
+
+    return RemoteStore(spec, scheme)
+
+
+def public_url(url: str) -> str:
+    """A target as it may be printed: without user names, passwords, tokens and signatures."""
+    found = _SCHEME.match(url)
+    if found is None:
+        return url
+    scheme, rest = found[1].lower(), url[found.end() :]
+    if scheme in _QUERY_MAY_BE_SECRET:
+        rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    host, slash, path = rest.partition("/")
+    if "@" in host:
+        user, _, host = host.rpartition("@")
+        if scheme in _CONTAINER_BEFORE_AT and ":" not in user:
+            host = f"{user}@{host}"
+    return f"{found[1]}://{host}{slash}{path}"
