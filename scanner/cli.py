@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scanner.reports import RenderOptions
 
 FORMATS = ("table", "json", "csv", "parquet", "sarif", "html")
+WRONG = 2
 CRASH = 2  # a crash is never 0 (clean) or 1 (violations)
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -199,9 +200,12 @@ _packs_argument = click.argument("packs", nargs=-1, metavar="[PACK]...")
 @_packs_argument
 def policies_list(packs: tuple[str, ...]) -> None:
     """All rules with their law, level and how sure the citation is."""
-    from scanner.policy import listing
-
-    click.echo(listing(_packs(packs)))
+    for pack in _packs(packs):
+        click.echo(f"{pack.name} {pack.version}: {pack.title}")
+        for rule in pack.rules:
+            text = rule.text()
+            click.echo(f"  {text.id:<40} {text.level:<8} {text.citation}")
+            click.echo(f"      {text.law_cite}: {text.title}")
 
 
 @policies.command("show")
@@ -209,7 +213,7 @@ def policies_list(packs: tuple[str, ...]) -> None:
 @click.option("--pack", "packs", multiple=True, help="Look in these packs.")
 def policies_show(rule: str, packs: tuple[str, ...]) -> None:
     """Print a rule as it is written."""
-    click.echo(_rule(rule, packs).source.rstrip())
+    click.echo(_rule(rule, packs).path.read_text(encoding="utf-8").rstrip())
 
 
 @policies.command("explain")
@@ -229,9 +233,12 @@ def policies_validate(packs: tuple[str, ...]) -> None:
     from scanner.policy import validate
 
     loaded = _packs(packs)
-    validate(loaded)
+    wrong = [result for result in validate(loaded) if not result.passed]
+    for result in wrong:
+        click.echo(f"WRONG {result.rule_id}: {result.detail}")
     rules = sum(len(pack.rules) for pack in loaded)
-    click.echo(f"{rules} rules in {len(loaded)} packs are valid")
+    click.echo(f"{rules} rules in {len(loaded)} packs, {len(wrong)} problems")
+    sys.exit(WRONG if wrong else 0)
 
 
 @policies.command("test")
@@ -243,7 +250,7 @@ def policies_test(packs: tuple[str, ...]) -> None:
     results = test_packs(_packs(packs))
     failed = [result for result in results if not result.passed]
     for result in failed:
-        click.echo(f"FAILED {result.rule_id}: {result.case}: {result.message}")
+        click.echo(f"FAILED {result.rule_id}: {result.case}: {result.detail}")
     click.echo(f"{len(results) - len(failed)} cases passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)
 

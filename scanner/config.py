@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal, cast
 
@@ -21,7 +21,7 @@ from scanner.model import (
     Representation,
     StoreSpec,
 )
-from scanner.moments import DATE_FORMS, parse_moment, start_of
+from scanner.moments import DATE_FORMS, in_utc, parse_moment, start_of
 from scanner.vocabulary import (
     FAIL_ON,
     KEY_QUALITIES,
@@ -62,7 +62,8 @@ class StoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line and CONSENTRY_* variables say; None leaves the file's word, or the default."""
+    """What the command line and CONSENTRY_* variables say; None leaves the file's word, or the
+    default."""
 
     targets: tuple[str, ...] | None = None
     purpose: str | None = None
@@ -78,12 +79,17 @@ class Overrides:
     jobs: int | None = None
     face_detector: str | None = None
     follow_symlinks: bool | None = None
-    store: StoreOptions | None = None  # for every target
+    # for every target
+    profile: str | None = None
+    endpoint_url: str | None = None
+    region: str | None = None
+    anonymous: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a run is told, with defaults filled in; paths are absolute, except policies'."""
+    """Everything that a run is told, with defaults filled in; paths are absolute, except
+    policies'."""
 
     file: Path | None = None  # the consentry.yaml that was used
     targets: tuple[str, ...] = ()
@@ -103,24 +109,26 @@ class Settings:
     jobs: int | None = None  # worker processes; None: as many as the machine has cores
     face_detector: str = FACE_DETECTOR
     follow_symlinks: bool = False
-    store_override: StoreOptions = field(default_factory=StoreOptions)
+    store_flags: StoreOptions = field(
+        default_factory=StoreOptions
+    )  # over `stores`, for all targets
 
-    def store_spec(self, target: str, skip: Sequence[Path] = ()) -> StoreSpec:
+    def store_spec(self, target: str, skip: Sequence[str | Path] = ()) -> StoreSpec:
         """`target` with the options of the longest prefix in `stores` that it lies under.
 
-        A prefix ends at a slash: options of s3://exports do not reach s3://exports-old. `skip` names local
-        folders of this program's own; the output folder is always one of them.
+        A prefix ends at a slash: options of s3://exports do not reach s3://exports-old. `skip`
+        names local folders of this program's own; the output folder is always one of them.
         """
         under = [prefix for prefix in self.stores if _lies_under(target, prefix)]
         options = self.stores[max(under, key=len)] if under else StoreOptions()
-        override = self.store_override
-        anonymous = options.anonymous if override.anonymous is None else override.anonymous
+        flags = self.store_flags
+        anonymous = options.anonymous if flags.anonymous is None else flags.anonymous
         own = [os.path.realpath(path) for path in (self.output_directory, *skip)]
         return StoreSpec(
             url=target,
-            profile=override.profile or options.profile,
-            endpoint_url=override.endpoint_url or options.endpoint_url,
-            region=override.region or options.region,
+            profile=flags.profile or options.profile,
+            endpoint_url=flags.endpoint_url or options.endpoint_url,
+            region=flags.region or options.region,
             anonymous=bool(anonymous),
             follow_symlinks=self.follow_symlinks,
             skip=tuple(dict.fromkeys(own)),
@@ -129,7 +137,9 @@ class Settings:
 
 def _lies_under(target: str, prefix: str) -> bool:
     if not is_url(target):
-        target, prefix = os.path.abspath(target), os.path.abspath(prefix) if not is_url(prefix) else prefix
+        if is_url(prefix):
+            return False
+        target, prefix = str(resolve(Path.cwd(), target)), str(resolve(Path.cwd(), prefix))
     if target == prefix or target == prefix.rstrip("/"):
         return True
     return target.startswith(prefix if prefix.endswith("/") else prefix + "/")
@@ -141,15 +151,19 @@ def is_url(text: str) -> bool:
 
 
 def find_config(explicit: Path | None, targets: Sequence[str], cwd: Path) -> Path | None:
-    """The configuration to use: `--config`, else ./consentry.yaml, else the one in the only, local target.
+    """The configuration to use: `--config`, else ./consentry.yaml, else the one in the only, local
+    target.
 
-    Raises ConfigError if `explicit` is not there: a run under other rules than the ones asked for is worse
-    than none.
+    Raises ConfigError if `explicit` is not there: a run under other rules than the ones asked for
+    is worse than none.
     """
     if explicit is not None:
         file = cwd / explicit
         if not file.is_file():
-            raise ConfigError(f"{explicit}: no such file; --config names a consentry.yaml ('consentry init' writes one)")
+            raise ConfigError(
+                f"{explicit}: no such file; --config names a consentry.yaml "
+                "('consentry init' writes one)"
+            )
         return file
     for folder in (cwd, *_only_local_folder(targets, cwd)):
         file = folder / FILE_NAME
@@ -165,11 +179,14 @@ def _only_local_folder(targets: Sequence[str], cwd: Path) -> list[Path]:
     return [folder] if folder.is_dir() else []
 
 
-def load_settings(file: Path | None, overrides: Overrides | None = None, cwd: Path | None = None) -> Settings:
+def load_settings(
+    file: Path | None, overrides: Overrides | None = None, cwd: Path | None = None
+) -> Settings:
     """The settings of `file` (None: the defaults), each overridden by what `overrides` gives.
 
-    Relative paths in the file start at its folder, those in `overrides` at `cwd`; so does the default output
-    folder, unless the file lies in `cwd` or was named: nothing is written into a target. Raises ConfigError.
+    Relative paths in the file start at its folder, those in `overrides` at `cwd`; so does the
+    default output folder, unless the file lies in `cwd` or was named: nothing is written into a
+    target. Raises ConfigError.
     """
     here = Path.cwd() if cwd is None else cwd
     given = Overrides() if overrides is None else overrides
@@ -197,7 +214,8 @@ class _Node:
         return self.wrong(f"expected {what}, got {_type_name(self.value)}")
 
     def keys(self, *known: str) -> dict[str, _Node]:
-        """The entries of a mapping whose keys are all among `known`; those without a value are left out."""
+        """The entries of a mapping whose keys are all among `known`; those without a value are left
+        out."""
         if self.value is None:
             return {}
         if not isinstance(self.value, dict):
@@ -206,7 +224,9 @@ class _Node:
             if name not in known:
                 hint = suggestion(str(name), known) or f"; known here: {', '.join(known)}"
                 raise self.wrong(f"unknown key {str(name)[:80]!r}{hint}")
-        return {name: self.at(name, value) for name, value in self.value.items() if value is not None}
+        return {
+            name: self.at(name, value) for name, value in self.value.items() if value is not None
+        }
 
     def named(self, what: str) -> dict[str, _Node]:
         """The entries of a mapping whose keys are free."""
@@ -224,7 +244,9 @@ class _Node:
 
     def text(self, what: str = "text") -> str:
         if not isinstance(self.value, str):
-            numeric = isinstance(self.value, (int, float, date)) and not isinstance(self.value, bool)
+            numeric = isinstance(self.value, (int, float, date)) and not isinstance(
+                self.value, bool
+            )
             hint = " (put it in quotes)" if numeric else ""
             raise self.wrong(f"expected {what}, got {_type_name(self.value)}{hint}")
         text = self.value.strip()
@@ -269,7 +291,7 @@ class _Node:
         value = self.value
         moment: datetime | None = None
         if isinstance(value, datetime):
-            moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+            moment = in_utc(value)
         elif isinstance(value, date):
             moment = start_of(value, upper=True)
         elif isinstance(value, str):
@@ -287,12 +309,13 @@ class _Node:
 
 
 def resolve(folder: Path, text: str) -> Path:
-    """`text` as an absolute path, relative ones from `folder`; `~` is the home folder, `..` is resolved."""
+    """`text` as an absolute path, relative ones from `folder`; `~` is the home folder, `..` is
+    resolved."""
     try:
         path = Path(text).expanduser()
     except RuntimeError:  # no home folder
         path = Path(text)
-    return Path(os.path.abspath(folder / path))
+    return Path(os.path.normpath(folder.absolute() / path))
 
 
 def _type_name(value: object) -> str:
@@ -315,7 +338,7 @@ def _type_name(value: object) -> str:
 
 
 def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
-    file = Path(os.path.abspath(file))
+    file = resolve(cwd, str(file))
     try:
         tree = load_yaml(file)
     except ConfigError:
@@ -323,10 +346,13 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
     except ScannerError as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror or type(error).__name__})") from None
+        raise ConfigError(
+            f"{file}: cannot be read ({error.strerror or type(error).__name__})"
+        ) from None
     top = _Node(file, "", tree).keys(
-        "version", "targets", "stores", "declared_use", "datasets", "registries", "policies", "fail_on", "output",
-        "child_age", "include", "exclude", "limits", "jobs", "face_detector", "follow_symlinks",
+        "version", "targets", "stores", "declared_use", "datasets", "registries", "policies",
+        "fail_on", "output", "child_age", "include", "exclude", "limits", "jobs", "face_detector",
+        "follow_symlinks",
     )  # fmt: skip
     if "version" in top and (top["version"].value != 1 or isinstance(top["version"].value, bool)):
         raise top["version"].wrong("this program reads version 1")
@@ -354,7 +380,9 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
         policy_base=file.parent,
         fail_on=cast("FailOn", top["fail_on"].one_of(FAIL_ON)) if "fail_on" in top else "error",
         output_directory=directory,
-        formats=output["formats"].texts("a list of report formats") if "formats" in output else DEFAULT_FORMATS,
+        formats=output["formats"].texts("a list of report formats")
+        if "formats" in output
+        else DEFAULT_FORMATS,
         child_age=top["child_age"].whole(1, 30) if "child_age" in top else CHILD_AGE,
         include=top["include"].texts("a list of globs") if "include" in top else (),
         exclude=top["exclude"].texts("a list of globs") if "exclude" in top else (),
@@ -366,7 +394,8 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
 
 
 def _found_in_target(file: Path, overrides: Overrides, cwd: Path) -> bool:
-    """Whether the file lies in a target given on the command line: then reports stay out of that folder."""
+    """Whether the file lies in a target given on the command line: then reports stay out of that
+    folder."""
     folder = os.path.realpath(file.parent)
     if folder == os.path.realpath(cwd):
         return False
@@ -377,7 +406,9 @@ def _found_in_target(file: Path, overrides: Overrides, cwd: Path) -> bool:
 
 
 def _targets(node: _Node) -> tuple[str, ...]:
-    return tuple(item.local_or_url("a folder or a URL") for item in node.items("a list of folders or URLs"))
+    return tuple(
+        item.local_or_url("a folder or a URL") for item in node.items("a list of folders or URLs")
+    )
 
 
 def _policies(node: _Node) -> tuple[str, ...]:
@@ -391,7 +422,9 @@ def _stores(node: _Node) -> dict[str, StoreOptions]:
     stores: dict[str, StoreOptions] = {}
     for prefix, entry in node.named("options by URL prefix").items():
         options = entry.keys("profile", "endpoint_url", "region", "anonymous")
-        if "endpoint_url" in options and not re.match(r"https?://[^/]", options["endpoint_url"].text("a URL")):
+        if "endpoint_url" in options and not re.match(
+            r"https?://[^/]", options["endpoint_url"].text("a URL")
+        ):
             raise options["endpoint_url"].wrong("expected a URL such as http://127.0.0.1:9000")
         key = prefix if is_url(prefix) else str(resolve(node.file.parent, prefix))
         stores[key] = StoreOptions(
@@ -420,21 +453,30 @@ def _datasets(node: _Node) -> tuple[DatasetSpec, ...]:
 
 def _dataset(node: _Node) -> DatasetSpec:
     entries = node.keys(
-        "id", "include", "manifest", "subject_from", "subject_column", "controller", "jurisdiction", "jurisdiction_from",
-        "collected_for", "legal_basis", "source", "representation", "retention_until", "subject_key_quality",
+        "id", "include", "manifest", "subject_from", "subject_column", "controller", "jurisdiction",
+        "jurisdiction_from", "collected_for", "legal_basis", "source", "representation",
+        "retention_until", "subject_key_quality",
     )  # fmt: skip
     if "id" not in entries:
         raise node.wrong("expected an id")
     name = entries["id"].text("an id")
     if name == UNASSIGNED:
-        raise entries["id"].wrong(f"{UNASSIGNED!r} is the name of what belongs to no dataset; take another")
+        raise entries["id"].wrong(
+            f"{UNASSIGNED!r} is the name of what belongs to no dataset; take another"
+        )
     if "include" in entries and not entries["include"].items("a list of globs"):
-        raise entries["include"].wrong("expected at least one glob; leave the key out to include everything")
+        raise entries["include"].wrong(
+            "expected at least one glob; leave the key out to include everything"
+        )
     jurisdiction_from = entries.get("jurisdiction_from")
     if jurisdiction_from is not None and "manifest" not in entries:
-        raise jurisdiction_from.wrong("names a column of the manifest, but the dataset has no manifest")
+        raise jurisdiction_from.wrong(
+            "names a column of the manifest, but the dataset has no manifest"
+        )
     column = jurisdiction_from.text("a column") if jurisdiction_from is not None else None
-    representation = entries["representation"].one_of(REPRESENTATIONS) if "representation" in entries else None
+    representation = (
+        entries["representation"].one_of(REPRESENTATIONS) if "representation" in entries else None
+    )
 
     def text(key: str) -> str | None:
         return entries[key].text() if key in entries else None
@@ -443,7 +485,9 @@ def _dataset(node: _Node) -> DatasetSpec:
         id=name,
         include=entries["include"].texts("a list of globs") if "include" in entries else ("**",),
         manifest=_manifest(entries["manifest"], column) if "manifest" in entries else None,
-        subject_from=_subject_pattern(entries["subject_from"]) if "subject_from" in entries else None,
+        subject_from=_subject_pattern(entries["subject_from"])
+        if "subject_from" in entries
+        else None,
         subject_column=text("subject_column"),
         controller=text("controller"),
         jurisdiction=entries["jurisdiction"].country() if "jurisdiction" in entries else None,
@@ -454,7 +498,9 @@ def _dataset(node: _Node) -> DatasetSpec:
         representation=cast("Representation | None", representation),
         retention_until=entries["retention_until"].end() if "retention_until" in entries else None,
         subject_key_quality=(
-            entries["subject_key_quality"].one_of(KEY_QUALITIES) if "subject_key_quality" in entries else "none"
+            entries["subject_key_quality"].one_of(KEY_QUALITIES)
+            if "subject_key_quality" in entries
+            else "none"
         ),
     )
 
@@ -464,7 +510,8 @@ def _manifest(node: _Node, jurisdiction: str | None) -> ManifestSpec:
     entries = node.keys("path", *columns)
     for key in ("path", "location"):
         if key not in entries:
-            raise node.wrong(f"expected {key!r}: {'where the manifest is' if key == 'path' else 'its column of object keys'}")
+            meaning = "where it is" if key == "path" else "its column of object keys"
+            raise node.wrong(f"expected {key!r}, {meaning}")
     named = {key: entries[key].text("a column") for key in columns if key in entries}
     return ManifestSpec(
         path=entries["path"].local_or_url("a file"),
@@ -486,7 +533,9 @@ def _subject_pattern(node: _Node) -> str:
         # re's own messages quote nothing but the pattern, which the reader wrote
         raise node.wrong(f"not a regular expression ({error})") from None
     if "subject" not in pattern.groupindex:
-        raise node.wrong("expected a regular expression with a group (?P<subject>…), got one without")
+        raise node.wrong(
+            "expected a regular expression with a group (?P<subject>…), got one without"
+        )
     return node.value
 
 
@@ -495,7 +544,9 @@ def _basis(node: _Node) -> str | None:
     basis = legal_basis(text)
     if basis is None:
         hint = suggestion(text, _LEGAL_BASES.values())
-        raise node.wrong(f"expected one of {choices(_LEGAL_BASES)}, statute:<cite>, got {text[:80]!r}{hint}")
+        raise node.wrong(
+            f"expected one of {choices(_LEGAL_BASES)}, statute:<cite>, got {text[:80]!r}{hint}"
+        )
     return None if basis == "none" else basis
 
 
@@ -512,7 +563,10 @@ def _registry(name: str, node: _Node) -> RegistrySpec:
     columns: dict[str, str] = {}
     if "columns" in entries:
         required, optional = REGISTRY_COLUMNS[name]
-        columns = {ours: theirs.text("a column") for ours, theirs in entries["columns"].keys(*required, *optional).items()}
+        columns = {
+            ours: theirs.text("a column")
+            for ours, theirs in entries["columns"].keys(*required, *optional).items()
+        }
     if ("path" in entries) == ("url" in entries):
         raise node.wrong("expected either 'path' or 'url'")
     if "path" in entries:
@@ -539,11 +593,15 @@ def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
     if given.to is not None:
         to = country(given.to)
         if to is None:
-            raise ConfigError(f"--to: expected an ISO 3166 country code such as KR, got {given.to[:80]!r}")
+            raise ConfigError(
+                f"--to: expected an ISO 3166 country code such as KR, got {given.to[:80]!r}"
+            )
     changes: dict[str, object] = {
         "declared_use": DeclaredUse(
             purpose=use.purpose if given.purpose is None else _flag("--purpose", given.purpose),
-            recipient=use.recipient if given.recipient is None else _flag("--recipient", given.recipient),
+            recipient=use.recipient
+            if given.recipient is None
+            else _flag("--recipient", given.recipient),
             to=to,
         )
     }
@@ -555,7 +613,9 @@ def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
     if given.fail_on is not None:
         fail_on = word(given.fail_on, FAIL_ON)
         if fail_on is None:
-            raise ConfigError(f"--fail-on: expected one of {choices(FAIL_ON)}, got {given.fail_on[:80]!r}")
+            raise ConfigError(
+                f"--fail-on: expected one of {choices(FAIL_ON)}, got {given.fail_on[:80]!r}"
+            )
         changes["fail_on"] = fail_on
     if given.output_directory is not None:
         changes["output_directory"] = resolve(cwd, str(given.output_directory))
@@ -566,14 +626,17 @@ def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
         if number is not None:
             if not low <= number <= high:
                 flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag}: expected a whole number from {low} to {high}, got {number}")
+                raise ConfigError(
+                    f"{flag}: expected a whole number from {low} to {high}, got {number}"
+                )
             changes[name] = number
     for name in ("include", "exclude", "face_detector", "follow_symlinks"):
         value = getattr(given, name)
         if value is not None and value != ():
             changes[name] = value
-    if given.store is not None:
-        changes["store_override"] = given.store
+    changes["store_flags"] = StoreOptions(
+        given.profile, given.endpoint_url, given.region, given.anonymous
+    )
     # the names and types above are Settings' own
     return replace(settings, **changes)  # type: ignore[arg-type]
 
@@ -609,8 +672,8 @@ declared_use:
   recipient: acme-vision          # a party_id
   to: KR                          # country, ISO 3166
 
-# What belongs together and under which conditions it was collected. The first dataset whose `include`
-# matches wins; what none matches is in the dataset "unassigned".
+# What belongs together and under which conditions it was collected. The first dataset whose
+# `include` matches wins; what none matches is in the dataset "unassigned".
 datasets:
   - id: visitors
     include: ["faces/visitors/**"]          # globs as in .gitignore, relative to the target
@@ -618,12 +681,13 @@ datasets:
     jurisdiction: KR                        # of the people in the data
     # jurisdiction_from: nationality        # or a column of the manifest: one country per row
     collected_for: border-control
-    legal_basis: consent                    # contract, legal_obligation, public_task, vital_interests,
-                                            # legitimate_interests, public_safety, statute:<cite>; left out: none on record
+    # consent, contract, legal_obligation, public_task, vital_interests, legitimate_interests,
+    # public_safety, statute:<cite>; left out: none on record
+    legal_basis: consent
     source: direct                          # indirect, public_web, cctv, generated, unknown
     representation: source_image            # template, derived_attribute
     retention_until: 2030-12-31             # through that day (UTC)
-    subject_key_quality: exact              # one key per person: exact; hashed; none: keys prove nothing
+    subject_key_quality: exact              # hashed; none: the keys are not one per person
     # Who is in a picture: out of its path …
     subject_from: 'faces/visitors/(?P<subject>[0-9a-f]+)_.*'
     # … or a column of the tables themselves …
@@ -631,7 +695,7 @@ datasets:
     # … or a manifest: CSV, JSON Lines or Parquet, one row per object. Checked both ways.
     # manifest:
     #   path: manifests/visitors.parquet
-    #   location: file_name                 # column: key relative to the target or the manifest, or a URL
+    #   location: file_name                 # column: key in the target or by the manifest, or URL
     #   subject: person_key
     #   age: age                            # or birth_date, birth_year; found by name if left out
 
@@ -639,7 +703,8 @@ datasets:
 # registries:
 #   parties: parties.csv
 #   consents: {path: consents.parquet, columns: {subject_key: person_id}}
-#   transfers: {url: "postgresql://reader@db.example/privacy", table: public.transfers}   # password: ~/.pgpass
+#   transfers: {url: "postgresql://reader@db.example/privacy", table: public.transfers}
+#              # the password belongs in ~/.pgpass or PGPASSWORD
 #   evidence: evidence.csv
 
 policies: [baseline]              # packs by name, or folders: ./our-rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-# alpha-2, alpha-3, common English name; XK is user-assigned, in general use for Kosovo
+# alpha-2, alpha-3, common English name; XK is user-assigned, EU (further down) is reserved
 _COUNTRIES = """
 AD AND Andorra
 AE ARE United Arab Emirates
@@ -260,19 +260,24 @@ ZW ZWE Zimbabwe
 """
 
 _OTHER_NAMES = {
-    "america": "US", "bolivia, plurinational state of": "BO", "bosnia": "BA", "britain": "GB", "brunei darussalam": "BN",
-    "burma": "MM", "cabo verde": "CV", "congo": "CG", "congo, the democratic republic of the": "CD",
-    "cote d'ivoire": "CI", "czech republic": "CZ", "democratic people's republic of korea": "KP",
-    "democratic republic of the congo": "CD", "dprk": "KP", "england": "GB", "great britain": "GB", "holland": "NL",
-    "hong kong sar": "HK", "iran, islamic republic of": "IR", "korea": "KR", "korea, democratic people's republic of": "KP",
-    "korea (republic of)": "KR", "korea, republic of": "KR", "korea, south": "KR", "korea, north": "KP",
-    "lao people's democratic republic": "LA", "macao": "MO", "macedonia": "MK", "micronesia, federated states of": "FM",
-    "moldova, republic of": "MD", "northern ireland": "GB", "palestine, state of": "PS",
-    "people's republic of china": "CN", "prc": "CN", "republic of ireland": "IE", "republic of korea": "KR",
+    "america": "US", "bolivia, plurinational state of": "BO", "bosnia": "BA", "britain": "GB",
+    "brunei darussalam": "BN", "burma": "MM", "cabo verde": "CV", "congo": "CG",
+    "congo, the democratic republic of the": "CD", "cote d'ivoire": "CI", "czech republic": "CZ",
+    "democratic people's republic of korea": "KP", "democratic republic of the congo": "CD",
+    "dprk": "KP", "england": "GB", "eu": "EU", "european union": "EU",
+    "great britain": "GB", "holland": "NL", "hong kong sar": "HK",
+    "iran, islamic republic of": "IR", "korea": "KR",
+    "korea, democratic people's republic of": "KP", "korea (republic of)": "KR",
+    "korea, republic of": "KR", "korea, south": "KR", "korea, north": "KP",
+    "lao people's democratic republic": "LA", "macao": "MO", "macedonia": "MK",
+    "micronesia, federated states of": "FM", "moldova, republic of": "MD",
+    "northern ireland": "GB", "palestine, state of": "PS", "people's republic of china": "CN",
+    "prc": "CN", "republic of ireland": "IE", "republic of korea": "KR",
     "republic of moldova": "MD", "russian federation": "RU", "scotland": "GB", "swaziland": "SZ",
-    "syrian arab republic": "SY", "taiwan, province of china": "TW", "tanzania, united republic of": "TZ",
-    "the bahamas": "BS", "the gambia": "GM", "the netherlands": "NL", "the philippines": "PH", "timor-leste": "TL",
-    "türkiye": "TR", "turkiye": "TR", "u.k.": "GB", "u.s.": "US", "u.s.a.": "US", "uae": "AE", "uk": "GB",
+    "syrian arab republic": "SY", "taiwan, province of china": "TW",
+    "tanzania, united republic of": "TZ", "the bahamas": "BS", "the gambia": "GM",
+    "the netherlands": "NL", "the philippines": "PH", "timor-leste": "TL", "türkiye": "TR",
+    "turkiye": "TR", "u.k.": "GB", "u.s.": "US", "u.s.a.": "US", "uae": "AE", "uk": "GB",
     "united states of america": "US", "vatican": "VA", "holy see": "VA",
     "venezuela, bolivarian republic of": "VE", "viet nam": "VN", "wales": "GB",
 }  # fmt: skip
@@ -293,7 +298,8 @@ def _codes() -> dict[str, str]:
 def country(text: str) -> str | None:
     """The ISO 3166-1 alpha-2 code that `text` names (KR, kor, South Korea), or None.
 
-    Subdivisions in the form of ISO 3166-2 (US-IL, CA-QC) stay as they are, in capitals: some laws are theirs.
+    Subdivisions in the form of ISO 3166-2 (US-IL, CA-QC) stay as they are, in capitals: some laws
+    are theirs.
     """
     words = " ".join(text.split()).casefold().replace("’", "'")
     code = _codes().get(words)

@@ -1,7 +1,8 @@
 """Turns subject keys into keyed digests, the only form in which a person leaves this program.
 
-The digest is HMAC-SHA256 (RFC 2104), cut to 128 bits, under a key that each installation makes for itself: whoever
-holds a report, but not the key, cannot test whether a given passport number is in it.
+The digest is HMAC-SHA256 (RFC 2104), cut to 128 bits, under a key that each installation makes for
+itself: whoever holds a report, but not the key, cannot test whether a given passport number is in
+it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ BLANKS = " \t\r\n\v\f\x00\u00a0\u3000\ufeff"
 # What exports write where there is no subject. Taken for a key, it would give everybody without a
 # key the consents of one imaginary person.
 _MISSING = frozenset({"", "nan", "none", "null", "<na>", "n/a", "nat", "\\n"})
-_WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
+_WHOLE = "-?[0-9]+"
+_WHOLE_FLOAT = re.compile(rf"{_WHOLE}\.0")
 
 
 class _Hash(Protocol):
@@ -42,7 +44,8 @@ class _Hash(Protocol):
 
 
 def _sha256() -> Callable[[bytes], _Hash]:
-    # OpenSSL's contexts cost twice as much to copy as CPython's own, which matters for keys this short.
+    # OpenSSL's contexts cost twice as much to copy as CPython's own, which matters for keys this
+    # short.
     for name in ("_sha2", "_sha256"):
         with suppress(ImportError, AttributeError):
             return cast("Callable[[bytes], _Hash]", importlib.import_module(name).sha256)
@@ -52,11 +55,11 @@ def _sha256() -> Callable[[bytes], _Hash]:
 def canonical(subject: str) -> str | None:
     """The key as it is digested: trimmed, `123.0` as `123`; None where it says that there is none.
 
-    A column of whole numbers with gaps is written by pandas as floats, so `123.0` and `123` are one subject.
-    Otherwise keys are compared byte for byte: neither case nor Unicode form is changed.
+    A column of whole numbers with gaps is written by pandas as floats, so `123.0` and `123` are one
+    subject. Otherwise keys are compared byte for byte: neither case nor Unicode form is changed.
     """
     text = subject.strip(BLANKS)
-    if len(text) <= 4 and text.casefold() in _MISSING:
+    if len(text) <= 4 and text.lower() in _MISSING:
         return None
     if text.endswith(".0") and _WHOLE_FLOAT.fullmatch(text):
         return text[:-2]
@@ -70,7 +73,9 @@ class SubjectKey:
 
     def __init__(self, secret: bytes) -> None:
         if not KEY_BYTES <= len(secret) <= MAX_KEY_BYTES:
-            raise ConfigError(f"a subject key has {KEY_BYTES} to {MAX_KEY_BYTES} bytes, this one {len(secret)}")
+            raise ConfigError(
+                f"a subject key has {KEY_BYTES} to {MAX_KEY_BYTES} bytes, this one {len(secret)}"
+            )
         self._secret = bytes(secret)
         sha256 = _sha256()
         block = self._secret if len(secret) <= 64 else hashlib.sha256(secret).digest()
@@ -82,8 +87,9 @@ class SubjectKey:
     def load(cls, path: Path | None = None) -> SubjectKey:
         """Read the key file, or make it on first use.
 
-        Without `path`: `$CONSENTRY_KEY_FILE`, else `consentry/subject.key` in `$XDG_CONFIG_HOME` or `~/.config`.
-        Raises ConfigError if the file can be read by others, is too short, or cannot be made.
+        Without `path`: `$CONSENTRY_KEY_FILE`, else `consentry/subject.key` in `$XDG_CONFIG_HOME` or
+        `~/.config`. Raises ConfigError if the file can be read by others, is too short, or cannot
+        be made.
         """
         file = path if path is not None else default_file()
         try:
@@ -99,7 +105,8 @@ class SubjectKey:
             raise _unusable(file, "made", error) from None
 
     def digest(self, subject: str | None) -> str | None:
-        """32 hex digits, or None where `subject` says that there is none (blank, `null`, `NaN` …)."""
+        """32 hex digits, or None where `subject` says that there is none (blank, `null`, `NaN`
+        …)."""
         text = None if subject is None else canonical(subject)
         if text is None:
             return None
@@ -113,10 +120,12 @@ class SubjectKey:
         return outer.digest()[:DIGEST_BYTES]
 
     def digest_array(self, subjects: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """The same digests for a column of any type a key may have; repeated keys are digested once.
+        """The same digests for a column of any type a key may have; repeated keys are digested
+        once.
 
-        Returns a string array of equal length, null where there is no subject. Raises ConfigError for floating
-        point keys too large to be exact, which would merge people, and for types that are no keys (lists, structs).
+        Returns a string array of equal length, null where there is no subject. Raises ConfigError
+        for floating point keys too large to be exact, which would merge people, and for types that
+        are no keys (lists, structs).
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -125,35 +134,40 @@ class SubjectKey:
             subjects = subjects.combine_chunks()
             if isinstance(subjects, pa.ChunkedArray):  # more than fits one array
                 return pa.concat_arrays([self.digest_array(chunk) for chunk in subjects.chunks])
-        if not pa.types.is_dictionary(subjects.type):
-            subjects = pc.dictionary_encode(subjects, null_encoding="mask")
-        digests = self._digest_unique(key_texts(subjects.dictionary))
+        if pa.types.is_dictionary(subjects.type):
+            texts = key_texts(subjects.dictionary)
+        else:
+            subjects = pc.dictionary_encode(key_texts(subjects), null_encoding="mask")
+            texts = subjects.dictionary
+        digests = self._digest_unique(_canonical_array(texts))
         return pc.take(digests, subjects.indices)
 
-    def _digest_unique(self, texts: list[str | None]) -> pa.Array:
+    def _digest_unique(self, keys: pa.Array) -> pa.Array:
+        """`keys`: binary, in canonical form."""
+        import numpy as np
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         inner_copy, outer_copy = self._inner.copy, self._outer.copy
         raw: list[bytes] = []
-        known: list[bool] = []
-        for text in texts:  # written out: this loop sees every person of a registry
-            key = None if text is None else canonical(text)
-            known.append(key is not None)
-            if key is None:
-                continue
+        keep = raw.append
+        # written out, not a call per key: this loop sees every person of a registry
+        for message in keys.drop_null().to_pylist():
             inner = inner_copy()
-            inner.update(key.encode("utf-8", "surrogateescape"))
+            inner.update(message)
             outer = outer_copy()
             outer.update(inner.digest())
-            raw.append(outer.digest()[:DIGEST_BYTES])
-        hexes = pa.py_buffer(b"".join(raw).hex().encode("ascii"))
+            keep(outer.digest())
+        whole = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, 32)
+        hexes = pa.py_buffer(whole[:, :DIGEST_BYTES].tobytes().hex().encode("ascii"))
         width = 2 * DIGEST_BYTES
-        starts = pa.array(range(0, width * len(raw) + 1, width), pa.int32())
+        starts = pa.array(np.arange(0, width * len(raw) + 1, width, dtype=np.int32))
         found = pa.StringArray.from_buffers(len(raw), starts.buffers()[1], hexes)
-        if len(raw) == len(texts):
+        if not keys.null_count:
             return found
-        where = pa.array(known)
-        return pa.nulls(len(texts), pa.string()) if not raw else _spread(found, where)
+        if not raw:
+            return pa.nulls(len(keys), pa.string())
+        return pc.replace_with_mask(pa.nulls(len(keys), pa.string()), pc.is_valid(keys), found)
 
     def __repr__(self) -> str:
         return "SubjectKey(…)"
@@ -168,18 +182,28 @@ class SubjectKey:
         return hash(self._secret)
 
 
-def _spread(found: pa.Array, where: pa.Array) -> pa.Array:
-    """`found` put at the true places of `where`, nulls at the others."""
+def _canonical_array(texts: pa.Array) -> pa.Array:
+    """`canonical` for a whole column; binary, as UTF-8."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.replace_with_mask(pa.nulls(len(where), found.type), where, found)
+    try:
+        trimmed = pc.utf8_trim(texts, BLANKS)
+        missing = pc.is_in(pc.utf8_lower(trimmed), value_set=pa.array(sorted(_MISSING), texts.type))
+        whole = pc.replace_substring_regex(trimmed, f"^({_WHOLE})\\.0$", r"\1")
+        return pc.if_else(missing, pa.scalar(None, pa.binary()), whole.cast(pa.binary()))
+    except pa.ArrowInvalid:  # Parquet files may hold "strings" that are not UTF-8
+        found: list[bytes | None] = []
+        for raw in texts.cast(pa.binary()).to_pylist():
+            key = None if raw is None else canonical(raw.decode("utf-8", "surrogateescape"))
+            found.append(None if key is None else key.encode("utf-8", "surrogateescape"))
+        return pa.array(found, pa.binary())
 
 
-def key_texts(values: pa.Array) -> list[str | None]:
-    """Subject keys of any plain Arrow type as the texts that are digested.
+def key_texts(values: pa.Array) -> pa.Array:
+    """Keys of any plain Arrow type as the texts that stand for them: 7 of the number 7 or 7.0.
 
-    Raises ConfigError for types that cannot be keys and for inexact floats.
+    Raises ConfigError for types that cannot be keys, and for floats too large to be exact.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -187,23 +211,28 @@ def key_texts(values: pa.Array) -> list[str | None]:
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType):
         if kind.extension_name == "arrow.uuid":
-            return [None if v is None else _uuid_text(v) for v in values.storage.to_pylist()]
+            texts = [None if v is None else _uuid_text(v) for v in values.storage.to_pylist()]
+            return pa.array(texts, pa.string())
         values, kind = values.storage, values.storage.type
     if pa.types.is_floating(kind):
+        values = values.cast(pa.float64())
         exact = {16: 2**11, 32: 2**24, 64: 2**53}[kind.bit_width]
-        largest = pc.max(pc.abs(values.filter(pc.is_finite(values)).cast(pa.float64()))).as_py()
+        largest = pc.max(pc.abs(values.filter(pc.is_finite(values)))).as_py()
         if largest is not None and largest >= exact:
             raise ConfigError(
-                "subject keys are stored as floating point numbers too large to be exact; store them as text or integers"
+                "holds floating point numbers too large to be exact; store them as text or integers"
             )
-        return [None if v is None or v != v else str(v) for v in values.to_pylist()]
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return [None if v is None else v.decode("utf-8", "surrogateescape") for v in values.to_pylist()]
+        # NaN is how pandas writes that there is none
+        floats = [None if v is None or v != v else str(v) for v in values.to_pylist()]
+        return pc.replace_substring_regex(pa.array(floats, pa.string()), r"\.0$", "")
     if pa.types.is_nested(kind):
-        raise ConfigError("subject keys are lists or structures; name a column of texts or numbers")
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        values = values.cast(pa.string())
-    return cast("list[str | None]", values.to_pylist())
+        raise ConfigError("holds lists or structures; name a column of texts or numbers")
+    if pa.types.is_fixed_size_binary(kind):
+        values, kind = values.cast(pa.binary()), pa.binary()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        # taken for UTF-8 without a check: whoever reads it copes with what is not
+        return values.cast(pa.binary()).view(pa.string())
+    return values if pa.types.is_string(kind) else values.cast(pa.string())
 
 
 def _uuid_text(value: bytes) -> str:
@@ -225,31 +254,39 @@ def default_file() -> Path:
     try:
         return Path.home() / ".config" / "consentry" / "subject.key"
     except RuntimeError:
-        raise ConfigError(f"no home folder to keep the subject key in; set {ENVIRONMENT} to a file") from None
+        raise ConfigError(
+            f"no home folder to keep the subject key in; set {ENVIRONMENT} to a file"
+        ) from None
 
 
 def _unusable(file: Path, what: str, error: OSError) -> ConfigError:
     reason = error.strerror or type(error).__name__
-    return ConfigError(f"{file}: the subject key cannot be {what} ({reason}); set {ENVIRONMENT} to another file")
+    return ConfigError(
+        f"{file}: the subject key cannot be {what} ({reason}); set {ENVIRONMENT} to another file"
+    )
 
 
 def _read(file: Path) -> bytes:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not make us wait
+    descriptor = os.open(
+        file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    )  # a FIFO must not make us wait
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{file}: the subject key is not a regular file; set {ENVIRONMENT} to another file")
+            raise ConfigError(
+                f"{file}: the subject key is not a regular file; set {ENVIRONMENT} to another file"
+            )
         if status.st_mode & 0o077:
             raise ConfigError(
-                f"{file}: other users may open the subject key (mode {stat.S_IMODE(status.st_mode):04o}); "
-                f"run: chmod 600 {file}"
+                f"{file}: other users may open the subject key (mode "
+                f"{stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {file}"
             )
         secret = stream.read(MAX_KEY_BYTES + 1)
     if not KEY_BYTES <= len(secret) <= MAX_KEY_BYTES:
         size = f"more than {MAX_KEY_BYTES}" if len(secret) > MAX_KEY_BYTES else str(len(secret))
         raise ConfigError(
-            f"{file}: the subject key has {size} bytes, expected {KEY_BYTES} to {MAX_KEY_BYTES}; restore it, "
-            "or remove it to have a new one made (digests then no longer match earlier runs)"
+            f"{file}: the subject key has {size} bytes, expected {KEY_BYTES} to {MAX_KEY_BYTES}; "
+            "restore it, or remove it to have a new one made (digests then change)"
         )
     return secret
 

@@ -1,8 +1,8 @@
 """Reads the YAML that this program accepts: plain data, no tags, aliases or duplicate keys.
 
-Scalars follow YAML 1.2: only `true` and `false` are booleans (`NO` is a country), `010` and `1:30` are
-text. `2022-12-31` is a `datetime.date`, a date with a time a `datetime.datetime` (UTC where it names
-no offset). A file may have 1 MiB at most.
+Scalars follow YAML 1.2: only `true` and `false` are booleans (`NO` is a country), `010` and `1:30`
+are text. `2022-12-31` is a `datetime.date`, a date with a time a `datetime.datetime` (UTC where it
+names no offset). A file may have 1 MiB at most.
 """
 
 from __future__ import annotations

@@ -101,13 +101,11 @@ class CenterFace:
     def _look(
         self, picture: Picture, long_side_px: int, least: float, quarter_turns: int = 0
     ) -> tuple[NDArray[np.float32], float]:
-        """Faces (n, 5) as x1, y1, x2, y2, score in full-size pixels, best first; and the best score
-        of all cells.
-        """
+        """Faces (n, 5): x1, y1, x2, y2 in full-size pixels, score; and the best of all scores."""
         image = network_input(picture.pixels, long_side_px, quarter_turns)
         session = self._session
         if session is None:
-            session = self._session = _load()
+            session = self._session = load()
         heatmap, scale, offset = session.run([_HEATMAP, _SCALE, _OFFSET], {_INPUT: image})
         faces = decode(heatmap[0, 0], scale[0], offset[0], least)
         # From the look to fractions of the picture (both sides were stretched a little to fit the
@@ -125,9 +123,7 @@ def _any_certain(faces: NDArray[np.float32]) -> bool:
 
 
 def turn_back(faces: NDArray[np.float32], quarter_turns: int) -> NDArray[np.float32]:
-    """Boxes in fractions of a picture turned counter-clockwise by `np.rot90`, in fractions of the
-    unturned one.
-    """
+    """Boxes in fractions of a picture turned by `np.rot90`, in fractions of the unturned one."""
     for _ in range(quarter_turns):
         x1, y1, x2, y2, score = faces.T
         faces = np.stack([1 - y2, x1, 1 - y1, x2, score], axis=1)
@@ -137,10 +133,9 @@ def turn_back(faces: NDArray[np.float32], quarter_turns: int) -> NDArray[np.floa
 def network_input(
     pixels: NDArray[np.uint8], long_side_px: int, quarter_turns: int = 0
 ) -> NDArray[np.float32]:
-    """RGB (h, w, 3) as float32 (1, 3, H, W), 0..255, long side `long_side_px`, both sides multiples
-    of 32.
+    """RGB (h, w, 3) as float32 (1, 3, H, W) of 0..255, its long side `long_side_px`.
 
-    `quarter_turns` turns the picture counter-clockwise.
+    Both sides are rounded up to multiples of 32; `quarter_turns` are counter-clockwise.
     """
     import cv2
 
@@ -162,8 +157,9 @@ def decode(
     offset: NDArray[np.float32],
     least: float,
 ) -> NDArray[np.float32]:
-    """Network outputs (h, w), (2, h, w), (2, h, w) to faces (n, 5): x1, y1, x2, y2 in network
-    pixels, score >= `least`.
+    """Faces (n, 5), x1, y1, x2, y2 in network pixels and score >= `least`, from the outputs.
+
+    `heatmap` is (h, w), `scale` (2, h, w) log cells, `offset` (2, h, w) cells, both y before x.
     """
     rows, columns = np.nonzero(heatmap >= least)
     heights, widths = np.exp(np.minimum(scale[:, rows, columns], _MAX_LOG_SCALE)) * _STRIDE_PX
@@ -183,9 +179,8 @@ def decode(
 
 
 def distinct(faces: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The best-scored box of each face, best first (ties by position, so that order never depends
-    on the input's).
-    """
+    """The best-scored box of each face, best first, boxes without area left out."""
+    # ties by position, so that the order of the input never matters
     order = np.lexsort((faces[:, 3], faces[:, 2], faces[:, 1], faces[:, 0], -faces[:, 4]))
     left = faces[order]
     kept: list[NDArray[np.float32]] = []
@@ -223,7 +218,7 @@ def _model_bytes() -> bytes:
     )
 
 
-def _load() -> InferenceSession:
+def load() -> InferenceSession:
     """An onnxruntime session of the model with free height and width, on one thread."""
     import cv2
     import onnx
@@ -248,9 +243,8 @@ def _load() -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = (
-        False  # plans memory for fixed sizes; ours change, and it costs 40 MiB at 640
-    )
+    # it plans memory for fixed sizes; ours change, and it costs 40 MiB at 640
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     cv2.setNumThreads(1)  # resizing too: the engine runs one process per core
     return onnxruntime.InferenceSession(

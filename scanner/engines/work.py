@@ -29,6 +29,8 @@ from scanner.subjects import SubjectKey
 
 Row = tuple[Any, ...]
 CHUNK_ROWS = 4_000
+# Parts of a picture file that show the picture again: a face there is the same record, not another one.
+SECOND_VIEWS = frozenset({"exif-thumbnail", "photoshop-thumbnail"})
 UNASSIGNED = DatasetSpec(id="unassigned")
 
 
@@ -152,11 +154,14 @@ class Worker:
 
     def _detection(self, found: Detection, task: Task, dataset: DatasetSpec) -> Row:
         key = task.info.key
-        item_key = _item_key(key, found.location)
+        item = found.location
+        while item.parent is not None and item.name in SECOND_VIEWS:
+            item = item.parent
+        item_key = _item_key(key, item)
         subject = found.subject_key or self._subject_of(task.dataset, item_key)
         return (
             str(found.location),
-            item_id(key, found.location),
+            item_id(key, item),
             found.kind,
             found.representation or _declared(found, dataset),
             found.basis,

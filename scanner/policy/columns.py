@@ -61,13 +61,9 @@ COLUMNS: Mapping[str, Column] = _table(
         "photo, template or derived attribute",
         frozenset(get_args(Representation)),
     ),
-    Column(
-        "basis", "text", "record", "what the detection rests on", frozenset(get_args(Basis))
-    ),
+    Column("basis", "text", "record", "what the detection rests on", frozenset(get_args(Basis))),
     Column("confidence", "number", "record", "0 to 1, of the detector"),
-    Column(
-        "certainty", "text", "record", "certain or possible", frozenset(get_args(Certainty))
-    ),
+    Column("certainty", "text", "record", "certain or possible", frozenset(get_args(Certainty))),
     Column("subject_key", "text", "record", "keyed digest of the person, null if unknown"),
     Column("subject_age", "number", "record", "whole years at event_time, null if unknown"),
     Column("is_minor", "bool", "record", "younger than the child age set in the configuration"),
@@ -104,6 +100,7 @@ COLUMNS: Mapping[str, Column] = _table(
         "passport or national id numbers are in the dataset",
     ),
     Column("linked", "bool", "dataset", "faces together with nationality, gender, age, ethnicity"),
+    Column("has_manifest", "bool", "dataset", "a manifest says what the dataset should hold"),
     Column("has_detections", "bool", "dataset", "anything personal was detected at all"),
     Column("as_of", "time", "dataset", "the moment for which the run judges"),
     Column("transfer_id", "text", "use", "the transfer, null for a declared use"),
@@ -163,6 +160,9 @@ def columns_for(scope: Scope, in_measure: bool = False) -> Mapping[str, Column]:
         levels |= {"record"} if scope == "dataset" else {"record", "record_use"}
     names = {name: column for name, column in COLUMNS.items() if column.level in levels}
     if scope == "dataset":
+        # a dataset has its own basis, and is judged for the moment of the run
+        for name in ("legal_basis", "statutory_basis", "event_time"):
+            names[name] = COLUMNS[name]
         for name in ("subject_age", "is_minor"):  # ages are reckoned at the event time of a use
             names.pop(name, None)
     return names

@@ -294,7 +294,7 @@ def parse(text: object, place: str, columns: Mapping[str, Column]) -> Expression
         statements = sqlglot.parse(text, dialect="duckdb")
     except (sqlglot.errors.SqlglotError, RecursionError, ValueError):
         raise PolicyError(f"{place}: not a condition that can be parsed") from None
-    if len(statements) != 1 or statements[0] is None:
+    if len(statements) != 1 or not isinstance(statements[0], exp.Expression):
         raise PolicyError(f"{place}: must be one condition")
     node = _Translator(place, columns).boolean(statements[0], 0)
     return Expression(" ".join(text.split()), node)
@@ -478,7 +478,7 @@ class _Translator:
             return Value(-self.number(str(tree.this.this))), "number"
         if kind is exp.Cast and type(tree.this) is exp.Literal and tree.this.is_string:
             to = tree.args.get("to")
-            if isinstance(to, exp.DataType) and to.this == exp.DType.DATE:
+            if isinstance(to, exp.DataType) and to.this == exp.DataType.Type.DATE:
                 try:
                     return Value(datetime.date.fromisoformat(str(tree.this.this))), "time"
                 except ValueError:

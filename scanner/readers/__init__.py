@@ -1,8 +1,8 @@
-"""What is inside: one file per container or format family, asked in turn by what the first bytes say.
+"""What is inside: one file per container or format family, chosen by what the first bytes say.
 
-A reader is a module of this folder with a constant `READER`. It recognises content by its first bytes, never
-by a name, and yields parts: pictures, table batches, texts, and blobs, which are looked at in the same way,
-one level deeper (by whoever called; a reader never calls another one).
+A reader is a module of this folder with a constant `READER`. It recognises content by its first
+bytes, never by a name, and yields parts: pictures, table batches, texts, and blobs, which are
+looked at in the same way, one level deeper (by whoever called; a reader never calls another one).
 
 Priorities: formats with magic bytes 10 to 49, formats made of text 50 to 89, plain text 90.
 """
@@ -32,15 +32,15 @@ class Reader(Protocol):
         """Lower is asked first."""
 
     def sniff(self, head: bytes) -> str | None:
-        """The media type if `head` (up to HEAD_BYTES) begins a thing that this reader opens; never raises."""
+        """The media type if `head` (up to HEAD_BYTES) begins what it opens; never raises."""
 
     def read(self, blob: Blob, media_type: str, options: ReadOptions) -> Iterator[Part]:
         """What is inside `blob`.
 
-        `media_type` is what `sniff` said. The stream of a Blob that is yielded is valid until the next part
-        is asked for. Raises Unreadable where nothing (more) can be read, and yields a Problem where a
-        part of it could not and the rest goes on; a library's own exceptions do not come out. StoreError
-        comes through, as the store raised it.
+        `media_type` is what `sniff` said. The stream of a Blob that is yielded is valid until the
+        next part is asked for. Raises Unreadable where nothing (more) can be read, and yields a
+        Problem where a part of it could not and the rest goes on; a library's own exceptions do not
+        come out. StoreError comes through, as the store raised it.
         """
 
 
@@ -56,7 +56,7 @@ def all_readers() -> tuple[Reader, ...]:
 
 
 def recognise(head: bytes) -> tuple[Reader, str] | None:
-    """The first reader that knows what begins with `head`, and the media type; None if none does."""
+    """The first reader that knows what begins with `head`, and the media type; None if none."""
     for reader in all_readers():
         media_type = reader.sniff(head)
         if media_type is not None:

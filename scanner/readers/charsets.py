@@ -1,8 +1,8 @@
 """Finds how bytes encode text, by content alone, and decodes streams in constant memory.
 
-Headers of three Korean, Japanese or Chinese characters are the hard case: every legacy encoding can read the
-others' bytes as *something*. Each candidate's reading is scored by how ordinary its characters are; a wrong guess
-costs the name of the field, and with it the finding.
+Headers of three Korean, Japanese or Chinese characters are the hard case: every legacy encoding can
+read the others' bytes as *something*. Each candidate's reading is scored by how ordinary its
+characters are; a wrong guess costs the name of the field, and with it the finding.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import BinaryIO
 
 from scanner.model import Location, Problem
+from scanner.readers import HEAD_BYTES
+from scanner.readers.streams import read_upto
 
-SAMPLE_BYTES = 65_536
+SAMPLE_BYTES = HEAD_BYTES
 CHUNK_BYTES = 1 << 20
 _SCORED_BYTES = 8_192  # of lines with bytes above 127; more only costs time
 
@@ -29,7 +32,7 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
     (b"\x84\x31\x95\x33", "gb18030"),
 )
 
-# The most ordinary characters of running text and of field names, most useful first; order carries no weight.
+# The most ordinary characters of running text and of field names, in no order that matters
 _KOREAN = frozenset(
     "이다의는에을가고하지한를사기도로대리자어일인으나시아스그정서해있수보부것전들제주장상과"
     "동여구국은생원신전화만중게면경성모공연유조세문당소안년비관와내때라니거적계요러오우무방분용실물"
@@ -76,7 +79,7 @@ _ARABIC = frozenset("ايلمنرتبوسعدفهةجصشحكق_")
 def _east_asian(
     ordinary: frozenset[str], table: str, levels: tuple[tuple[int, int, float], ...]
 ) -> dict[str, float]:
-    """Score by character of a double-byte set: ordinary 2, else by the lead byte's level in `table`."""
+    """Score by character of a double-byte set: ordinary 2, else by the level in `table`."""
     scores: dict[str, float] = {}
     for first, last, score in levels:
         for lead in range(first, last + 1):
@@ -92,36 +95,28 @@ def _east_asian(
 
 
 _KANA = frozenset(map(chr, [*range(0x3041, 0x3097), *range(0x30A1, 0x30FB), 0x30FC]))
-_MARKS = frozenset("、。「」『』・…（）［］【】〔〕：；，．！？％＆／＋－＝～〜〈〉《》“”‘’　￥①②③℃№★●○■□▲△→")
+_MARKS = frozenset(
+    "、。「」『』・…（）［］【】〔〕：；，．！？％＆／＋－＝～〜〈〉《》“”‘’　￥①②③℃№★●○■□▲△→"
+)
 
 
-class _Scores:
-    """The per-character tables, built when a legacy encoding first has to be told apart (some 30 ms)."""
-
-    tables: dict[str, dict[str, float]] | None = None
-
-    @classmethod
-    def get(cls) -> dict[str, dict[str, float]]:
-        if cls.tables is None:
-            korean = _east_asian(_KOREAN, "euc_kr", ((0xB0, 0xC8, 0.7), (0xCA, 0xFD, 0.0)))
-            chinese = _east_asian(_CHINESE, "gb2312", ((0xB0, 0xD7, 0.8), (0xD8, 0xF7, -0.4)))
-            traditional = _east_asian(
-                _TRADITIONAL, "big5", ((0xA4, 0xC6, 0.8), (0xC9, 0xF9, -0.4))
-            )
-            japanese = _east_asian(
-                _JAPANESE | _KANA, "euc_jp", ((0xB0, 0xCF, 0.8), (0xD0, 0xF4, -0.4))
-            )
-            for table in (korean, chinese, traditional, japanese):
-                for mark in _MARKS:
-                    table[mark] = 0.8
-            cls.tables = {
-                "cp949": korean,
-                "gb18030": chinese,
-                "cp950": traditional,
-                "cp932": japanese,
-                "euc_jp": japanese,
-            }
-        return cls.tables
+@cache
+def _scores() -> dict[str, dict[str, float]]:
+    """By encoding, the score of each character; built when it is first needed."""
+    korean = _east_asian(_KOREAN, "euc_kr", ((0xB0, 0xC8, 0.7), (0xCA, 0xFD, 0.0)))
+    chinese = _east_asian(_CHINESE, "gb2312", ((0xB0, 0xD7, 0.8), (0xD8, 0xF7, -0.4)))
+    taiwan = _east_asian(_TRADITIONAL, "big5", ((0xA4, 0xC6, 0.8), (0xC9, 0xF9, -0.4)))
+    japanese = _east_asian(_JAPANESE | _KANA, "euc_jp", ((0xB0, 0xCF, 0.8), (0xD0, 0xF4, -0.4)))
+    for table in (korean, chinese, taiwan, japanese):
+        for mark in _MARKS:
+            table[mark] = 0.8
+    return {
+        "cp949": korean,
+        "gb18030": chinese,
+        "cp950": taiwan,
+        "cp932": japanese,
+        "euc_jp": japanese,
+    }
 
 
 def _score_double(text: str, table: dict[str, float]) -> float:
@@ -187,7 +182,7 @@ def _decode_sample(sample: bytes, encoding: str) -> str:
 
 
 def _legacy(sample: bytes) -> str:
-    """The most plausible encoding of bytes that are not UTF-8; always answers (latin-1 reads anything)."""
+    """The most plausible encoding of bytes that are not UTF-8 (latin-1 reads anything)."""
     chosen: list[bytes] = []
     size = 0
     for line in re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*[\r\n]*", sample):
@@ -198,7 +193,7 @@ def _legacy(sample: bytes) -> str:
     lines = b"".join(chosen)[: 2 * _SCORED_BYTES]
     high = sum(b >= 0x80 for b in lines) or 1
     best, best_score = "latin-1", -1e9
-    for encoding, table in _Scores.get().items():
+    for encoding, table in _scores().items():
         score = _score_double(_decode_sample(lines, encoding), table)
         if score > best_score:
             best, best_score = encoding, score
@@ -208,7 +203,7 @@ def _legacy(sample: bytes) -> str:
             best, best_score = encoding, score
     if best_score / high >= 0.15:
         return best
-    # Greek, Hebrew, Thai, Vietnamese …: no field names are known there, so a general guess is enough
+    # Greek, Hebrew, Thai …: no field names are known there, so a general guess is enough
     from charset_normalizer import from_bytes
 
     guess = from_bytes(lines).best()
@@ -249,7 +244,7 @@ def _korean_by_chance(head: bytes, text: str) -> bool:
     if len(foreign) > 12 or max(foreign) > "\u07ff":
         return False
     as_utf8 = max(_score_single(text, letters) for letters in ("latin", "cyrillic", "arabic"))
-    as_korean = _score_double(_decode_sample(head, "cp949"), _Scores.get()["cp949"])
+    as_korean = _score_double(_decode_sample(head, "cp949"), _scores()["cp949"])
     return as_utf8 < 0 and as_korean > 1.5 * len(foreign)
 
 
@@ -264,7 +259,7 @@ def detect(head: bytes) -> str | None:
     for bom, encoding in _BOMS:
         if head.startswith(bom):
             text = _decode_sample(head, encoding)
-            odd = sum(c < " " and c not in "\t\r\n\x0b\x0c\x1b" or c == "\ufffd" for c in text)
+            odd = sum(c == "\ufffd" or (c < " " and c not in "\t\r\n\x0b\x0c\x1b") for c in text)
             return encoding if odd * 50 <= len(text) else None
     nuls = head.count(0)
     if nuls and (encoding_ := _wide(head)):
@@ -300,24 +295,12 @@ def decode_head(head: bytes) -> str | None:
     return None if encoding is None else _decode_sample(head, encoding)
 
 
-def read_up_to(stream: BinaryIO, size: int) -> bytes:
-    """`size` bytes, fewer only at the end: streams of archive members may return short reads."""
-    parts: list[bytes] = []
-    while size > 0:
-        part = stream.read(size)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
 class Decoded:
     """The text of a stream, chunk by chunk; what does not decode is kept as `\\xNN` and counted."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._head = read_up_to(stream, SAMPLE_BYTES)
+        self._head = read_upto(stream, SAMPLE_BYTES)
         self.encoding = detect(self._head) or "latin-1"
         self.undecodable = 0
 
@@ -334,7 +317,7 @@ class Decoded:
         decoder: codecs.IncrementalDecoder | None = None
         chunk = self._head
         while True:
-            following = read_up_to(self._stream, CHUNK_BYTES)
+            following = read_upto(self._stream, CHUNK_BYTES)
             final = not following
             if decoder is None and self.encoding == "ascii" and not chunk.isascii():
                 found = detect(chunk)

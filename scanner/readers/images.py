@@ -1,8 +1,8 @@
 """Pictures: every frame upright, in RGB, with what the file says beside its pixels.
 
-Only the decoder of the recognised format is ever asked (Pillow's `formats=`), so that none of those that start
-other programs (EPS, WMF) can. Sizes are checked before pixels are decoded. What can be decoded of a damaged
-picture is looked at, and reported as cut off.
+Only the decoder of the recognised format is ever asked (Pillow's `formats=`), so that none of those
+that start other programs (EPS, WMF) can. Sizes are checked before pixels are decoded. What can be
+decoded of a damaged picture is looked at, and reported as cut off.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from scanner.errors import Unreadable
 from scanner.model import Blob, ImageMetadata, Part, Picture, Problem, ReadOptions, Reason
 from scanner.readers import HEAD_BYTES, recognise
 from scanner.readers.image_end import end_of_image
+from scanner.readers.pixels import shrunk_rgb, upright
 from scanner.readers.streams import Window, as_unreadable, read_upto, seekable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
-    # Each format has its own subclass of ImageFile, with attributes of its own (ico, mpinfo, tag_v2, tile).
+    # Each format has its own subclass of ImageFile, with attributes of its own (ico, mpinfo,
+    # tag_v2, tile).
     PillowFile = Any
 
 # media type → (Pillow's name of the format, the module that reads it)
@@ -65,18 +66,14 @@ _HEIC_BRANDS = {
 }  # fmt: skip
 
 _ORIENTATION, _SUB_IFDS, _GPS_IFD = 0x0112, 0x014A, 0x8825
+_IFD1 = -1  # Pillow's number for the thumbnail's directory
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _PHOTOSHOP_THUMBNAIL, _PHOTOSHOP_THUMBNAIL_HEADER_BYTES = 0x040C, 28
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _EXTENDED_XMP_HEADER_BYTES = len(_EXTENDED_XMP) + 32 + 4 + 4  # digest, whole length, offset
-# Phones and editors append small records of their own to pictures. Up to this size, what no reader recognises
-# behind a picture is taken for one of those.
+# Phones and editors append small records of their own to pictures. Up to this size, what no reader
+# recognises behind a picture is taken for one of those.
 _VENDOR_TRAILER_BYTES = 4_096
-
-# Grey keeps both dark hair and light skin apart from where there was nothing.
-_BACKGROUND = (128, 128, 128)
-_INVISIBLE_ALPHA = 32  # of 255: what is under it is practically not shown
-_HIDDEN_DETAIL = 8.0  # standard deviation, of 255: more than what encoders leave under transparency
 
 
 class _Images:
@@ -89,7 +86,7 @@ class _Images:
                 return media_type
         if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
             return "image/webp"
-        if head[4:8] == b"ftyp":
+        if head[:1] == b"\0" and head[4:8] == b"ftyp":
             return _iso_media_type(head)
         if head[:2] == b"BM" and _is_bmp(head):
             return "image/bmp"
@@ -99,14 +96,21 @@ class _Images:
 
     def read(self, blob: Blob, media_type: str, options: ReadOptions) -> Iterator[Part]:
         stream = seekable(blob.stream, options.limits.max_member_bytes)
-        size = stream.seek(0, 2)
+        with as_unreadable("image"):
+            size = stream.seek(0, 2)
         if size > options.limits.max_member_bytes:  # decoders hold the whole file
             raise Unreadable("bytes", f"an image file of {size} bytes")
         stream.seek(0)
-        if media_type == "image/heic":
-            yield from _heic(blob, stream, options)
-            return
-        start = yield from _pillow(blob, stream, media_type, options, size)
+        try:
+            if media_type == "image/heic":
+                start = yield from _heic(blob, stream, options)
+            else:
+                start = yield from _pillow(blob, stream, media_type, options, size)
+        except Unreadable as error:
+            end = end_of_image(stream, media_type) or 0
+            if error.reason == "malformed" and end > size:
+                raise Unreadable("truncated", f"{end} bytes announced, {size} there") from None
+            raise
         yield from _trailing(blob, stream, media_type, start, size)
 
 
@@ -148,7 +152,7 @@ def _is_icon(head: bytes) -> bool:
 
 @contextmanager
 def _decoding(what: str) -> Iterator[None]:
-    """Around every call into Pillow: no warnings on the terminal, no foreign exceptions, never a `yield`."""
+    """Around every call into Pillow, never around a `yield`: no warnings, no foreign exceptions."""
     from PIL import Image
 
     with as_unreadable(what), warnings.catch_warnings():
@@ -180,7 +184,7 @@ def _pillow(
     image = _open(stream, media_type)
     what = _FORMATS[media_type][0]
     with _decoding(what):
-        starts = _mpo_starts(image)
+        starts = _mpo_starts(image, size, options.limits.max_frames + 1)
         count = len(image.ico.entry) if media_type == "image/x-icon" else len(starts)
         many = count > 1 or bool(getattr(image, "is_animated", False))
     for number in range(options.limits.max_frames + 1):
@@ -192,7 +196,7 @@ def _pillow(
                     if number == count:
                         break
                     frame = image.ico.frame(number)
-                elif starts and number:
+                elif starts:
                     if number == count:
                         break
                     # Pillow would keep the first image's size and scale
@@ -223,16 +227,22 @@ def _pillow(
             yield from _beside(blob, frame, media_type)
         if not many:
             break
-    return max(starts, default=0)
+    return max((start for start in starts if start < size), default=0)
 
 
-def _mpo_starts(image: PillowFile) -> list[int]:
+def _mpo_starts(image: PillowFile, size: int, most: int) -> list[int]:
     """Where each picture of a multi-picture JPEG begins (CIPA DC-007); [] for all other files."""
-    if image.format != "MPO":
-        return []
-    base = image.info["mpoffset"]
-    entries = image.mpinfo[0xB002]
-    return [entry["DataOffset"] + base if entry["DataOffset"] else 0 for entry in entries]
+    starts: list[int] = []
+    if image.format == "MPO":
+        for number in range(min(image.n_frames, most)):
+            try:
+                image.seek(number)
+                starts.append(image.offset)
+            except (
+                Exception
+            ):  # announced, but not there: asked for there, it is reported as missing
+                starts.append(size)
+    return starts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,7 +283,7 @@ def _decode(image: PillowFile, stream: BinaryIO, media_type: str, options: ReadO
         if media_type == "image/tiff":  # Pillow turned it while loading
             width, height = image.size
         orientation = _orientation(image)
-        pixels = _upright(np.asarray(_shrunk_rgb(image, options.look_px)), orientation)
+        pixels = upright(np.asarray(shrunk_rgb(image, options.look_px)), orientation)
     if orientation >= 5:
         width, height = height, width
     return _Decoded(pixels, width, height, trouble)
@@ -294,76 +304,6 @@ def _orientation(image: PillowFile) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """EXIF orientation 1 to 8 undone: 2 and 4 mirror, 3 turns, 5 to 8 exchange rows and columns."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-# ---------------------------------------------------------------- any mode → RGB
-
-
-def _shrunk_rgb(image: Image.Image, look_px: int) -> Image.Image:
-    """8-bit RGB, reduced by a whole factor to no less than `look_px` on the long side."""
-    from PIL import Image
-
-    factor = max(1, max(image.size) // look_px)
-    if image.mode[0] in "IF":  # 16- and 32-bit grey: I, I;16, I;16B, I;16L, F
-        return Image.fromarray(_grey_of_deep(np.asarray(image))).reduce(factor).convert("RGB")
-    if image.mode == "LAB":
-        return image.getchannel("L").reduce(factor).convert("RGB")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return _without_alpha(image.convert("RGBA"), factor)
-    return image.convert("RGB").reduce(factor)
-
-
-def _without_alpha(image: Image.Image, factor: int) -> Image.Image:
-    """What is there to be seen, over grey; all of the colours where transparency hides a picture.
-
-    Training code drops alpha (`convert("RGB")`, OpenCV's default), so a face under transparency is in the data.
-    """
-    from PIL import Image
-
-    alpha, colours = image.getchannel("A").reduce(factor), image.convert("RGB").reduce(factor)
-    invisible = np.asarray(alpha) < _INVISIBLE_ALPHA
-    if invisible.any():
-        hidden = np.asarray(colours)[invisible]
-        if float(hidden.std(axis=0).max()) > _HIDDEN_DETAIL:
-            return colours
-    return Image.composite(colours, Image.new("RGB", colours.size, _BACKGROUND), alpha)
-
-
-def _grey_of_deep(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Deep grey to 8 bits by scale, not by clipping, block by block: such pictures may be large."""
-    low, high = _span(values)
-    out = np.empty(values.shape, np.uint8)
-    for top in range(0, values.shape[0], 256):
-        block = np.nan_to_num(values[top : top + 256].astype(np.float32), posinf=high, neginf=low)
-        out[top : top + 256] = ((block - low) * (255.0 / (high - low))).clip(0, 255)
-    return out
-
-
-def _span(values: NDArray[np.generic]) -> tuple[float, float]:
-    """The values that become black and white."""
-    if values.dtype.kind == "f":
-        finite = values[np.isfinite(values)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    else:
-        low, high = float(values.min()), float(values.max())
-    if low < 0:
-        return low, max(high, low + 1.0)
-    if values.dtype.kind == "f" and high <= 1.0:
-        return 0.0, 1.0
-    # 10- and 12-bit sensors write into 16 bits: the bits in use are the scale
-    bits = max(8, int(high).bit_length())
-    return 0.0, float((1 << bits) - 1)
-
-
 # ---------------------------------------------------------------- what is beside the pixels
 
 
@@ -379,7 +319,7 @@ def _beside(blob: Blob, image: PillowFile, media_type: str) -> Iterator[Part]:
         with _decoding(f"{what}: EXIF"):
             exif = image.getexif()
             gps = dict(exif.get_ifd(_GPS_IFD))
-            small = exif.get_ifd(1)
+            small = exif.get_ifd(_IFD1)
             raw = image.info.get("exif", b"")
             raw = raw[6:] if raw.startswith(b"Exif\0\0") else raw
             start, length = small.get(_THUMBNAIL_OFFSET, 0), small.get(_THUMBNAIL_LENGTH, 0)
@@ -408,8 +348,8 @@ def _beside(blob: Blob, image: PillowFile, media_type: str) -> Iterator[Part]:
 
 def _xmp(image: PillowFile) -> bytes:
     """The main packet, then the pieces of the extended one (JPEG), joined."""
-    packet = image.info.get("xmp", b"")
-    packet = packet.encode("utf-8", "surrogatepass") if isinstance(packet, str) else bytes(packet)
+    raw = image.info.get("xmp", b"")
+    packet = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else bytes(raw)
     for name, segment in getattr(image, "applist", ()):
         if name == "APP1" and segment.startswith(_EXTENDED_XMP):
             packet += segment[_EXTENDED_XMP_HEADER_BYTES:]
@@ -423,12 +363,17 @@ def _trailing(
     end = end_of_image(Window(stream, start, size - start), media_type)
     if end is None or start + end >= size:
         return
-    stream.seek(start + end)
-    head = read_upto(stream, HEAD_BYTES)
-    padding = len(head) - len(head.lstrip(b"\0\t\n\r \xff"))
+    begin = start + end
+    while True:
+        stream.seek(begin)
+        head = read_upto(stream, HEAD_BYTES)
+        padding = len(head) - len(head.lstrip(b"\0\t\n\r \xff"))
+        if padding < len(head) or not head:
+            break
+        begin += padding
     if head[padding - 1 : padding + 2] == b"\xff\xd8\xff":
         padding -= 1  # fill bytes before a marker are allowed, and FF is also how a JPEG begins
-    begin = start + end + padding
+    begin += padding
     left = size - begin
     if left > _VENDOR_TRAILER_BYTES or (left and recognise(head[padding:]) is not None):
         yield Blob(blob.location.child("trailing"), Window(stream, begin, left), left, blob.record)
@@ -437,7 +382,7 @@ def _trailing(
 # ---------------------------------------------------------------- HEIC
 
 
-def _heic(blob: Blob, stream: BinaryIO, options: ReadOptions) -> Iterator[Part]:
+def _heic(blob: Blob, stream: BinaryIO, options: ReadOptions) -> Generator[Part, None, int]:
     try:
         import pillow_heif
     except ImportError:
@@ -457,7 +402,9 @@ def _heic(blob: Blob, stream: BinaryIO, options: ReadOptions) -> Iterator[Part]:
             with _decoding("HEIC"):
                 # libheif has applied the file's own rotation, which stands above EXIF's
                 image = picture.to_pillow()
-                pixels = np.asarray(_shrunk_rgb(image, options.look_px))
+                for absent in [key for key, value in image.info.items() if value is None]:
+                    del image.info[absent]
+                pixels = np.asarray(shrunk_rgb(image, options.look_px))
         except Unreadable as error:
             if not many:
                 raise
@@ -466,3 +413,4 @@ def _heic(blob: Blob, stream: BinaryIO, options: ReadOptions) -> Iterator[Part]:
         yield Picture(location, pixels, width, height, blob.record)
         if picture.info.get("primary") or not many:
             yield from _beside(blob, image, "image/heic")
+    return 0

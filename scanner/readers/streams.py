@@ -1,4 +1,4 @@
-"""Streams that readers hand on: replayed, metered, windowed or held in memory, never written to a disk."""
+"""Streams that readers hand on: replayed, metered, windowed or held in memory, never on a disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from scanner.model import Limits
 
 _CHUNK_BYTES = 1 << 20
+_MAX_OFFSET = 1 << 62  # streams cannot seek further than 63 bits
 
 
 def read_upto(stream: BinaryIO, n: int) -> bytes:
-    """The next `n` bytes, fewer only at the end: a raw stream may give less than it was asked for."""
+    """The next `n` bytes, fewer only at the end: raw streams may give less than asked for."""
     first = stream.read(n)
     if len(first) == n or not first:
         return first
@@ -38,14 +39,20 @@ def take_head(stream: BinaryIO, n: int = HEAD_BYTES) -> tuple[bytes, BinaryIO]:
         stream.seek(start)
         return head, stream
     head = read_upto(stream, n)
-    return head, io.BufferedReader(_Replay(head, stream), _CHUNK_BYTES)
+    return head, chained(io.BytesIO(head), stream)
+
+
+def chained(first: BinaryIO, second: BinaryIO) -> BinaryIO:
+    """One stream behind the other, not seekable."""
+    return io.BufferedReader(_Chained(first, second), _CHUNK_BYTES)
 
 
 class Metered(io.BufferedReader):
     """Hands on a stream, not seekable, and stops it at the limits, on bytes produced.
 
-    `consumed` tells how many bytes of the source were spent so far; without it there is no ratio to check.
-    Reading past a limit raises Unreadable("bytes") or Unreadable("ratio"); the stream below stays open.
+    `consumed` tells how many bytes of the source were spent so far; without it there is no ratio to
+    check. Reading past a limit raises Unreadable("bytes") or Unreadable("ratio"); the stream below
+    stays open.
     """
 
     def __init__(
@@ -65,19 +72,26 @@ class Metered(io.BufferedReader):
 
 
 class Window(io.BufferedReader):
-    """Bytes start … start+size of a seekable stream as a seekable stream of its own."""
+    """Bytes start … start+size of a stream as a stream of its own, seekable if that one is.
+
+    Ends early where the stream below ends. That one is shared: it is moved before every read, so if
+    it cannot seek it has to offer `seek` forward.
+    """
 
     def __init__(self, stream: BinaryIO, start: int, size: int) -> None:
-        super().__init__(_Window(stream, start, size), HEAD_BYTES)
+        size = max(0, min(size, _MAX_OFFSET - start))
+        super().__init__(_Window(stream, start, size), max(1, min(size, HEAD_BYTES)))
 
 
 def hold(stream: BinaryIO, limit: int) -> io.BytesIO:
-    """All of a stream in memory, for libraries that seek; over `limit` bytes raises Unreadable("bytes")."""
+    """All of a stream in memory, for those that seek; raises Unreadable("bytes") over `limit`."""
     held = io.BytesIO()
     while piece := stream.read(min(_CHUNK_BYTES, limit + 1 - held.tell())):
         held.write(piece)
         if held.tell() > limit:
-            raise Unreadable("bytes", f"more than {limit} bytes, which is what may be held in memory")
+            raise Unreadable(
+                "bytes", f"more than {limit} bytes, which is what may be held in memory"
+            )
     held.seek(0)
     return held
 
@@ -89,10 +103,11 @@ def seekable(stream: BinaryIO, limit: int) -> BinaryIO:
 
 @contextmanager
 def as_unreadable(what: str) -> Iterator[None]:
-    """Turns whatever a library raises into Unreadable, telling the exception's type and never its text.
+    """Turns whatever a library raises into Unreadable, with the exception's type, never its text.
 
-    This is the one place of the readers that catches broadly: libraries answer damaged input with nearly
-    every exception there is. Errors of this program (a store's, a limit's) come through unchanged.
+    This is the one place of the readers that catches broadly: libraries answer damaged input with
+    nearly every exception there is. Errors of this program (a store's, a limit's) come through
+    unchanged.
     """
     try:
         yield
@@ -106,26 +121,21 @@ def as_unreadable(what: str) -> Iterator[None]:
         raise Unreadable("malformed", f"{what}: {type(error).__name__}") from None
 
 
-class _Replay(io.RawIOBase):
-    """`head` once more, then the rest of the stream that it was taken from."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head = memoryview(head)
-        self._rest = rest
+class _Chained(io.RawIOBase):
+    def __init__(self, *streams: BinaryIO) -> None:
+        self._streams = list(streams)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
-        if not self._head:
-            piece = self._rest.read(len(view))
-            view[: len(piece)] = piece
-            return len(piece)
-        n = min(len(self._head), len(view))
-        view[:n] = self._head[:n]
-        self._head = self._head[n:]
-        return n
+        while self._streams:
+            if piece := self._streams[0].read(min(len(view), _CHUNK_BYTES)):
+                view[: len(piece)] = piece
+                return len(piece)
+            del self._streams[0]
+        return 0
 
 
 class _Meter(io.RawIOBase):
@@ -147,12 +157,14 @@ class _Meter(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
-        piece = self._stream.read(len(view))
+        with as_unreadable("stream"):
+            piece = self._stream.read(min(len(view), _CHUNK_BYTES))
         self.produced += len(piece)
         if self.produced > self._max_bytes:
             raise Unreadable("bytes", f"produces more than {self._max_bytes} bytes")
         if self._consumed is not None and self.produced > self._limits.ratio_after:
-            # a source of zero bytes counts as one: whatever comes out of nothing is over every ratio
+            # a source of zero bytes counts as one: whatever comes out of nothing is over every
+            # ratio
             spent = max(1, self._consumed())
             if self.produced > self._limits.max_ratio * spent:
                 raise Unreadable("ratio", f"expands more than {self._limits.max_ratio}-fold")
@@ -168,9 +180,11 @@ class _Window(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return True
+        return self._stream.seekable()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if not self.seekable():
+            raise io.UnsupportedOperation("seek")
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if origin + offset < 0:
             raise ValueError("seek before the beginning")
@@ -182,7 +196,7 @@ class _Window(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._size - self._at)
+        wanted = min(len(view), self._size - self._at, _CHUNK_BYTES)
         if wanted <= 0:
             return 0
         self._stream.seek(self._start + self._at)  # the stream below is shared: others move it

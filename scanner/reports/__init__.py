@@ -1,6 +1,7 @@
-"""How a saved run is told: one module per format, each exposing `REPORT`; the folder is walked in name order.
+"""How a saved run is told: one module per format, each exposing `REPORT`, walked in name order.
 
-A report sees tables only. To add one, write `<name>.py` here with `REPORT = Report("<name>", …)` and its test.
+A report sees tables only. To add one, write `<name>.py` here with `REPORT = to_stream("<name>",
+…)` or `to_folder(…)`, and its test.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from scanner.model import SavedRun
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """What the person who reads a report may choose; the limits only cut lists, and every cut says so."""
+    """What the reader of a report may choose; the limits only cut lists, and every cut says so."""
 
     width: int = 80  # cells of a terminal line (table)
     colour: bool = False  # ANSI colours (table)
-    show_compliant: bool = False  # name every check that passed (table); others always do
-    max_findings: int = (
-        500  # findings told in full (table, html); sarif, json, csv, parquet have all
-    )
-    max_gaps: int = 200  # locations of things not looked at (html)
+    show_compliant: bool = False  # name every check that passed (table)
+    table_findings: int = 50  # of each verdict told in full; json, csv, sarif and parquet have all
+    html_findings: int = 500
+    html_gaps: int = 200  # locations of things not looked at
 
 
 Render = Callable[[SavedRun, IO[bytes] | None, Path | None, RenderOptions], None]
@@ -36,10 +36,11 @@ Render = Callable[[SavedRun, IO[bytes] | None, Path | None, RenderOptions], None
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One format. `render(run, stream, folder, options)` writes to the binary stream, or into the folder.
+    """One format. `render(run, stream, folder, options)` writes to the binary stream or the folder.
 
-    The text reports write UTF-8 and leave the stream open. All are deterministic: the same saved run gives the
-    same bytes. Errors: UsageError if the place to write to is of the wrong kind or the saved run is damaged.
+    The text reports write UTF-8 and leave the stream open. All are deterministic: the same saved
+    run gives the same bytes. Errors: UsageError if the place to write to is of the wrong kind or
+    the saved run is damaged.
     """
 
     name: str
@@ -79,7 +80,7 @@ def get_report(name: str) -> Report:
 
 
 def all_reports() -> Mapping[str, Report]:
-    """Every format by name, in name order; imports them all, so ask `get_report` for a single one."""
+    """Every format by name, in name order; imports them all (`get_report` imports one)."""
     return MappingProxyType({name: get_report(name) for name in report_names()})
 
 

@@ -102,9 +102,7 @@ def tally(run: SavedRun, findings: list[Finding]) -> Tally:
     counted = [f for f in findings if f.suppressed_by is None]
     verdicts = Counter(f.verdict for f in counted)
     levels = Counter(f.level for f in counted if f.verdict == "violation")
-    coverage: dict[str, int] = {
-        state: int(run.coverage_counts.get(state, 0)) for state in STATES
-    }
+    coverage: dict[str, int] = {state: int(run.coverage_counts.get(state, 0)) for state in STATES}
     return Tally(
         verdicts={v: verdicts[v] for v in _VERDICTS[:3]},
         levels={level: levels[level] for level in _LEVELS},
@@ -120,7 +118,7 @@ def rules_by_id(run: SavedRun) -> dict[str, RuleText]:
 
 
 def gap_order(gaps: pa.Table) -> pa.Array:
-    """Row numbers of the gaps, errors first, then partial, then excluded; within a state by location.
+    """Row numbers of the gaps: errors, then partial, then excluded; within a state by location.
 
     Only indices: eight bytes a row, so that a gap table of millions is not copied.
     """

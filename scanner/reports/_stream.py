@@ -1,7 +1,8 @@
 """JSON written piece by piece, so that a table of millions of rows never becomes one string.
 
-Mappings open one line per key; an iterator becomes an array of one row per line (easy to diff and to grep);
-everything else is one compact value. Output is UTF-8; characters that act on a screen are \\u-escaped.
+Mappings open one line per key; an iterator becomes an array of one row per line (easy to diff and
+to grep); everything else is one compact value. Output is UTF-8; characters that act on a screen are
+\\u-escaped.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Set
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import IO
 
 from scanner.reports._visible import json_escaped
@@ -23,9 +24,9 @@ def write_json(out: IO[bytes], value: object) -> None:
 
 
 def iso(moment: datetime) -> str:
-    """A moment in UTC, "2026-11-22T09:30:00Z"; microseconds only where there are some. Naive means UTC."""
-    utc = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
-    return utc.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
+    """A moment in UTC: "2026-11-22T09:30:00Z"; microseconds only where there are some."""
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return utc.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def _pieces(value: object, indent: str) -> Iterator[str]:
@@ -44,12 +45,21 @@ def _pieces(value: object, indent: str) -> Iterator[str]:
             yield f"{'[' if empty else ','}\n{inner}{_dump(row)}"
             empty = False
         yield "[]" if empty else f"\n{indent}]"
+    elif isinstance(value, list) and any(_holds_rows(item) for item in value):
+        for number, item in enumerate(value):
+            yield f"{',' if number else '['}\n{inner}"
+            yield from _pieces(item, inner)
+        yield f"\n{indent}]"
     else:
         yield _dump(value)
 
 
+def _holds_rows(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, Iterator) for v in value.values())
+
+
 def _dump(value: object) -> str:
-    # allow_nan=False: "NaN" is not JSON, and a report that other programs cannot read is worse than an error
+    # allow_nan=False: "NaN" is not JSON, and no other program could read the report
     return json_escaped(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
 
 

@@ -1,16 +1,16 @@
 r"""Text made harmless to look at: characters that act on a screen are shown as escapes instead.
 
-Names come from the stores that were scanned, so anybody may have chosen them. Control characters can rewrite a
-terminal, bidirectional marks can turn `gpj.exe` into `exe.jpg`; neither may reach a reader. Letters of every
-script stay as they are.
+Names come from the stores that were scanned, so anybody may have chosen them. Control characters
+can rewrite a terminal, bidirectional marks can turn `gpj.exe` into `exe.jpg`; neither may reach a
+reader. Letters of every script stay as they are.
 """
 
 from __future__ import annotations
 
 import re
 
-# Unicode categories Cc, Cf, Cs, Zl and Zp (a test compares this with the Unicode database), and the two fillers
-# that are letters by category but print nothing.
+# Unicode categories Cc, Cf, Cs, Zl and Zp (a test compares this with the Unicode database), and
+# the two fillers that are letters by category but print nothing.
 _ACTING = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\u3164\uffa0"
@@ -26,9 +26,9 @@ def visible(text: str) -> str:
 
 
 def json_escaped(text: str) -> str:
-    r"""JSON text with each acting character as `\uXXXX`: nothing is lost, and a lone surrogate is valid UTF-8.
+    r"""JSON text with each acting character as `\uXXXX`: nothing is lost, lone surrogates neither.
 
-    Such characters stand only inside strings once a value is dumped, so the text still means the same.
+    Such characters stand only inside strings once a value is dumped, so the text means the same.
     """
     return text if text.isascii() and "\x7f" not in text else _ACTING.sub(_json_escape, text)
 

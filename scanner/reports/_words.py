@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scanner.model import RunInfo, SavedRun
+from scanner.model import RuleText, RunInfo, SavedRun
 from scanner.reports._findings import Finding, Tally
 
 Tone = Literal["stop", "unknown", "ask", "clear"]
@@ -14,12 +14,13 @@ Tone = Literal["stop", "unknown", "ask", "clear"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """May the data be used? One short sentence, one that explains it, and exactly one thing to do next."""
+    """May the data be used? A short sentence, one that explains it, and one thing to do next."""
 
     tone: Tone
     headline: str
     detail: str
     next_step: str
+    command: str = ""  # that helps with the next step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Use:
         where = f" ({self.to})" if self.to else ""
         if not (self.purpose or self.recipient or self.to):
             return "none declared; recorded transfers only"
-        return f"{self.purpose or 'purpose not declared'} → {self.recipient or 'recipient not declared'}{where}"
+        purpose = self.purpose or "purpose not declared"
+        return f"{purpose} → {self.recipient or 'recipient not declared'}{where}"
 
 
 def declared_use(info: RunInfo) -> Use:
@@ -54,95 +56,114 @@ def declared_use(info: RunInfo) -> Use:
 
 
 def answer(run: SavedRun, numbers: Tally, findings: list[Finding]) -> Answer:
-    """The answer of a run. Unknown is never compliant: every gap in what we know is in the headline."""
-    scanned = numbers.listed - numbers.coverage["excluded"]
-    report = f"consentry report {run.info.id} -f html -o report.html"
-    whole = "" if run.complete else ", and not everything could be looked at"
+    """The answer of a run. Unknown is never compliant: a gap in what we know is in the headline."""
+    coverage = numbers.coverage
+    looked_at = coverage["scanned"] + coverage["unchanged"] + coverage["partial"]
     reviews = _reviews(numbers.reviews)
+    report = f"consentry report {run.info.id} -f html -o report.html"
     if numbers.violations:
         if run.exit_code in (1, 4) or numbers.levels["error"]:
             headline = f"Do not hand over yet: {plural(numbers.violations, 'violation')}"
         else:
-            headline = f"Look before you hand over: {plural(numbers.violations, 'violation')} below the limit set"
-        headline += (f", {reviews}" if numbers.reviews else "") + whole
-        detail = f"{_levels(numbers)}. Each one below says what it is about and what to do."
-        return Answer("stop", f"{headline}.", detail, f"{report} (what to fix, and how)")
+            below = plural(numbers.violations, "violation")
+            headline = f"Look before you hand over: {below} below the limit set"
+        headline += f", {reviews}" if reviews else ""
+        if run.info.interrupted:
+            headline += ", and the run was stopped before its end"
+        elif not run.complete:
+            headline += ", and not everything could be looked at"
+        return Answer(
+            "stop",
+            f"{headline}.",
+            f"{_levels(numbers)}. Each one names the duty and what to do.",
+            "fix what the findings name, then scan again",
+            report,
+        )
     if run.info.interrupted:
         return Answer(
             "unknown",
             "No answer: the run was stopped before its end.",
-            f"{plural(scanned, 'object')} had been reached; what comes after is unknown.",
+            f"{plural(looked_at, 'object')} had been looked at; what comes after is unknown.",
             "run the same command again; what was already looked at is not read again",
         )
-    if scanned <= 0:
+    if looked_at + coverage["error"] == 0:
+        listed = f"{plural(numbers.listed, 'object')} listed"
+        empty = (
+            ", all excluded by a rule." if numbers.listed else ". Empty is not the same as clean."
+        )
         return Answer(
             "unknown",
             "No answer: there was nothing to look at.",
-            f"{plural(numbers.listed, 'object')} listed"
-            + (
-                ", all excluded by a rule."
-                if numbers.listed
-                else ". An empty target is not a clean one."
-            ),
+            listed + empty,
             "check the target's name, the exclude rules and the permission to list it",
         )
     if not run.complete:
-        asked = (
-            f" There {'is' if numbers.reviews == 1 else 'are'} also {reviews}." if reviews else ""
-        )
+        gaps = "Part of it"
+        if numbers.not_whole:
+            gaps = f"{count(numbers.not_whole)} of {plural(numbers.listed, 'object')}"
+        asked = f" It leaves {reviews}." if reviews else ""
         return Answer(
             "unknown",
             "No answer yet: not everything could be looked at.",
-            f"{count(numbers.not_whole)} of {plural(numbers.listed, 'object')} could not be looked at, or "
-            f"not whole. In the rest no violation was found.{asked}",
+            f"{gaps} could not be looked at, or not whole. The rest shows no violation.{asked}",
             f"settle what was not looked at ({_worst_gap(run)}), then scan again",
         )
     if numbers.reviews:
         first = next(f for f in findings if f.verdict == "review" and f.suppressed_by is None)
+        them = "the review" if numbers.reviews == 1 else f"the {count(numbers.reviews)} reviews"
         return Answer(
             "ask",
             f"Not yet: {reviews}.",
             "No violation was found. The answers are not in the data, so no program can give them.",
-            f"settle the {_settle(numbers.reviews)}: consentry policies explain {first.rule_id}",
+            f"settle {them} and record who decided",
+            f"consentry policies explain {first.rule_id}",
         )
+    return _nothing_open(run, numbers, looked_at, report)
+
+
+def _nothing_open(run: SavedRun, numbers: Tally, looked_at: int, report: str) -> Answer:
+    """The answer of a complete run without violations and reviews; that is not yet a clear one."""
     biometric = sum(n for k, n in run.detection_counts.items() if k.startswith("biometric."))
+    other = sum(run.detection_counts.values()) - biometric
+    if numbers.suppressed:
+        return Answer(
+            "unknown",
+            "No open finding, but only because findings were suppressed.",
+            f"{plural(numbers.suppressed, 'finding')} not counted.",
+            "see what was suppressed, and by whom",
+            report,
+        )
     if biometric and not numbers.passed:
-        if numbers.suppressed:
-            return Answer(
-                "unknown",
-                "No open finding, but only because findings were suppressed.",
-                f"{plural(numbers.suppressed, 'finding')} not counted; see who suppressed them, and why.",
-                f"{report} (shows what was suppressed)",
-            )
         return Answer(
             "unknown",
             "No answer: biometric data was found, but no rule judged it.",
-            f"{plural(biometric, 'biometric record')} found; no rule of the chosen policies applies to them.",
-            "choose policies that apply: consentry policies list",
+            f"No rule of the chosen policies applies to {plural(biometric, 'biometric record')}.",
+            "choose policies that apply",
+            "consentry policies list",
         )
+    keep = "keep this answer with the record of the transfer"
     if biometric:
         return Answer(
             "clear",
             f"No violation found: {plural(numbers.passed, 'check')} passed.",
-            f"{plural(biometric, 'biometric record')} in {plural(scanned, 'object')} judged as of "
-            f"{run.info.as_of.date().isoformat()}. Only the rules chosen were checked.",
-            f"{report} (keep it with the record of the transfer)",
+            f"{plural(biometric, 'biometric record')} in {plural(looked_at, 'object')} judged as "
+            f"of {run.info.as_of.date().isoformat()}. Only the rules chosen were checked.",
+            keep,
+            report,
         )
+    also = f" {plural(other, 'record')} of other personal data found." if other else ""
     return Answer(
         "clear",
         "No biometric data found.",
-        f"{plural(scanned, 'object')} looked at for face images, templates and biometric fields. "
-        "Not detected does not prove that there is none.",
-        f"{report} (keep it with the record of the transfer)",
+        f"{plural(looked_at, 'object')} looked at for face images, templates and biometric fields."
+        f"{also} Not detected does not prove that there is none.",
+        keep,
+        report,
     )
 
 
 def _reviews(number: int) -> str:
     return f"{plural(number, 'question')} only a person can answer" if number else ""
-
-
-def _settle(number: int) -> str:
-    return "review" if number == 1 else f"{count(number)} reviews"
 
 
 def _levels(numbers: Tally) -> str:
@@ -206,11 +227,19 @@ VERDICT_WORDS = {
     "not_applicable": "Not applicable",
 }
 
-CITATION_WORDS = {
+_CITATIONS = {
     "verified": "Read in the text of the law itself.",
-    "secondary": "Read in a secondary source only; check the text of the law before you rely on it.",
-    "unverified": "Not checked against any source; check the text of the law before you rely on it.",
+    "secondary": "Read in a secondary source only; read the law before you rely on it.",
+    "unverified": "Not checked against any source; read the law before you rely on it.",
 }
+
+
+def how_sure(rule: RuleText) -> str:
+    """How a rule's source was checked; a citation without a number is no law."""
+    if not any(char.isdigit() for char in rule.law_cite):
+        return "The organisation's own rule, not a law."
+    return _CITATIONS.get(rule.citation, rule.citation)
+
 
 STATE_WORDS = {
     "scanned": "Looked at, whole",
@@ -294,14 +323,14 @@ def kind_words(kind: str) -> str:
 
 
 LIMITS = (
-    "It is not legal advice. It applies the rules that were chosen to the records that it was given; a lawyer or "
-    "the data protection officer decides.",
-    "A photo is not a template. A face image is personal data everywhere; in many laws it becomes biometric data "
-    "only when features are extracted from it to recognise a person. The report names which of the two was seen.",
-    "Not detected does not mean not there. Small, turned, covered or blurred faces can be missed, and nothing "
-    "listed under “What was not looked at” was judged.",
-    "Consents, transfers and attestations are taken as they are recorded. Whether a consent was freely given, or a "
-    "purpose is truly the same, only a person can say.",
-    "Records are not people. One person may stand in many records; “at most” marks a number of people that could "
-    "only be bounded.",
-)  # fmt: skip
+    "It is not legal advice. It applies the rules that were chosen to the records that it was "
+    "given; a lawyer or the data protection officer decides.",
+    "A photo is not a template. A face image is personal data; in many laws it becomes "
+    "biometric data only when features are extracted from it to recognise a person.",
+    "Not detected does not mean not there. Small, turned, covered or blurred faces can be "
+    "missed, and nothing listed under “What was not looked at” was judged.",
+    "Consents, transfers and attestations are taken as they are recorded. Whether a consent "
+    "was freely given, or a purpose is truly the same, only a person can say.",
+    "Records are not people. One person may stand in many records; “at most” marks a number "
+    "of people that could only be bounded.",
+)

@@ -1,8 +1,9 @@
-r"""The findings as CSV for spreadsheets: every column of schemas.FINDINGS, in order, UTF-8, `\n` at line ends.
+r"""The findings as CSV for spreadsheets: every column of schemas.FINDINGS, in order.
 
-Control, bidirectional and other invisible characters stand as escapes (`\n`, `\x1b`, `\u202e`). A text that a
-spreadsheet would run as a formula gets a leading apostrophe (OWASP ASVS 1.2.10, and the full-width forms that
-spreadsheets of East Asia also run). `sample_locations` are joined with " | ", a "|" within one stands as `\x7c`.
+UTF-8 without a byte order mark, `\n` at line ends. Control, bidirectional and other invisible
+characters stand as escapes (`\n`, `\x1b`, `\u202e`). A text that a spreadsheet would run as a
+formula gets a leading apostrophe (OWASP ASVS 1.2.10, and the full-width forms that spreadsheets of
+East Asia also run). `sample_locations` are joined with " | "; a "|" within one stands as `\x7c`.
 Times are ISO 8601 in UTC, booleans true or false, an empty cell means unknown.
 """
 

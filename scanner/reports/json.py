@@ -1,21 +1,23 @@
 """JSON for programs: one object, schema "consentry/1".
 
     schema      "consentry/1"
-    run         id, version, started, finished, as_of, targets, policies, settings, notes, interrupted
-    summary     verdicts    findings by verdict {violation, review, compliant}; suppressed ones are not counted
+    run         id, version, started, finished, as_of, targets, policies, settings,
+                notes, interrupted
+    summary     verdicts    findings by verdict {violation, review, compliant}
                 levels      violations by level {error, warning, note}
-                suppressed  findings that somebody suppressed
+                suppressed  findings that somebody suppressed; they are in no other number
                 coverage    objects by state {scanned, unchanged, partial, excluded, error}
-                complete    true only if everything listed was looked at whole, or excluded by a rule
+                complete    true only if all listed was looked at whole, or excluded by a rule
                 exit_code   that of the command: 0, 1, 2, 3, 4 or 130
-    findings    rows of schemas.FINDINGS, worst first (violation, review, compliant; error, warning, note)
-    coverage    counts  as in summary; rows  of schemas.COVERAGE that are neither scanned nor unchanged
+    findings    rows of schemas.FINDINGS, worst first
+    coverage    counts      as in summary
+                rows        of schemas.COVERAGE that are neither scanned nor unchanged
     detections  records by kind
-    rules       the texts of the rules that were judged: id, version, pack, title, level, law_cite, citation,
-                duty, remedy, link
+    rules       the texts of the rules that were judged: id, version, pack, title, level, law_cite,
+                citation, duty, remedy, link
 
-Times are ISO 8601 in UTC with a Z. Names are exact: control, bidirectional and other invisible characters stand as
-\\uXXXX. The arrays `findings`, `coverage.rows` and `rules` have one row per line.
+Times are ISO 8601 in UTC with a Z. Names are exact: control, bidirectional and other invisible
+characters stand as \\uXXXX. The arrays `findings`, `coverage.rows` and `rules` have one row a line.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""A folder of Parquet files for remediation and for other programs: findings, affected, coverage, detections.
+"""A folder of Parquet files for remediation and for other programs: findings, affected, coverage,
+detections.
 
-Rows are sorted, so that the same results give the same bytes however the work was spread. Files that
-are already in order are copied as a stream; others are sorted in runs of bounded size on disk and
-merged, so that a table of 178 million affected records needs no more memory than one of a million.
-Every file says `schema = consentry/1` in its metadata, is readable by its owner only (locations are
-personal data), and appears under its name only when it is whole.
+Rows are sorted, so that the same results give the same bytes however the work was spread. Files
+that are already in order are copied as a stream; others are sorted in runs of bounded size on disk
+and merged, so that a table of 178 million affected records needs no more memory than one of a
+million. Every file says `schema = consentry/1` in its metadata, is readable by its owner only
+(locations are personal data), and appears under its name only when it is whole.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from scanner.reports import RenderOptions, to_folder
 from scanner.schemas import AFFECTED, COVERAGE, DETECTIONS, FINDINGS, SCHEMA_VERSION
 
 _ROW_GROUP = 131_072  # rows; fixed, so that the bytes do not depend on how the input was cut
+_READ_ROWS = 65_536  # rows read at once
 _RUN_BYTES = 128 << 20  # Arrow bytes sorted at once
 _MERGE_ROWS = 8_192  # rows of each run that are held while merging
 
@@ -36,8 +38,10 @@ _ORDER: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "coverage": (COVERAGE, ("location", "is_object", "state", "reason", "detail", "store_version")),
     "detections": (
         DETECTIONS,
-        ("location", "item_id", "kind", "detector", "basis", "representation", "certainty")
-        + ("confidence", "count", "subject_digest", "dataset_id", "detector_version"),
+        (
+            *("location", "item_id", "kind", "detector", "basis", "representation", "certainty"),
+            *("confidence", "count", "subject_digest", "dataset_id", "detector_version"),
+        ),
     ),
 }
 
@@ -68,7 +72,7 @@ def _saved(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The batches of one file of the saved run, with our columns in our order."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=65_536, columns=schema.names):
+            for batch in file.iter_batches(batch_size=_READ_ROWS, columns=schema.names):
                 yield batch.select(schema.names).cast(schema)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: the saved run has lost this file; scan again") from error
@@ -112,7 +116,7 @@ def _sorted(
     order: tuple[str, ...],
     scratch: Path,
 ) -> Iterator[pa.Table]:
-    """All rows in order, nulls last. `source` is read twice: first to see whether it is in order."""
+    """All rows in order, nulls last. `source` is read twice: first to see if it is in order."""
     if _in_order(source(), order):
         for batch in source():
             yield pa.Table.from_batches([batch], schema)
@@ -212,7 +216,8 @@ class _Run:
 def _merge(runs: list[_Run], order: tuple[str, ...]) -> Iterator[pa.Table]:
     """All rows of all runs in order.
 
-    What is not above the smallest of the last keys in memory can have nothing before it that is still on disk.
+    What is not above the smallest of the last keys in memory can have nothing before it that is
+    still on disk.
     """
     while live := [run for run in runs if run.rows is not None]:
         limit = min(run.last_key() for run in live)

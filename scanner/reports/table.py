@@ -1,7 +1,8 @@
 """The run for a person at a terminal: what was found, what was not looked at, and one thing to do.
 
-Fits `options.width` cells, wide characters counted as two; no colour unless asked for; every name is made
-visible before it is printed, so that none can move the cursor or turn the reading direction.
+Fits `options.width` cells, wide characters counted as two; no colour unless asked for; every name
+is made visible before it is printed, so that none can move the cursor or turn the reading
+direction.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
     suppressed = [f for f in findings if f.suppressed_by is not None]
     if suppressed:
         page.heading(f"Suppressed, not counted ({len(suppressed)})")
-        for finding in suppressed[: options.max_findings]:
+        for finding in suppressed[: options.table_findings]:
             who = f"{finding.rule_id}: {about(finding)}; by {finding.suppressed_by}"
             page.text(visible(who), indent=2)
-        _more(page, len(suppressed) - options.max_findings, "suppressed finding")
+        _more(page, len(suppressed) - options.table_findings, "suppressed finding")
     if run.coverage_gaps.num_rows:
         page.heading("Not looked at, or not whole")
         for group in gap_groups(run.coverage_gaps, samples=2):
@@ -92,7 +93,8 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
     page.text(_coverage_line(numbers.listed, numbers.coverage))
     page.text(verdict.headline, style=verdict.tone)
     page.text(verdict.detail)
-    page.text(f"Next: {visible(verdict.next_step)}")
+    command = f": {verdict.command}" if verdict.command else ""
+    page.text(visible(f"Next: {verdict.next_step}{command}"))
     out.write(page.bytes())
 
 
@@ -145,7 +147,7 @@ class _Page:
 
 
 def shortened(text: str, cells: int) -> str:
-    """`text` in at most `cells` cells, cut in the middle: both the bucket and the file name stay."""
+    """`text` in at most `cells` cells, cut in the middle: bucket and file name stay."""
     if cell_len(text) <= cells:
         return text
     head, tail = "", ""
@@ -166,7 +168,7 @@ def _section(page: _Page, title: str, findings: list[Finding], options: RenderOp
     if not findings:
         return
     page.heading(f"{title} ({len(findings):,})")
-    for finding in findings[: options.max_findings]:
+    for finding in findings[: options.table_findings]:
         level = finding.level if finding.verdict == "violation" else finding.verdict
         page.line("")
         page.text(
@@ -181,7 +183,7 @@ def _section(page: _Page, title: str, findings: list[Finding], options: RenderOp
         for location in (finding.sample_locations or [])[:1]:
             name = shortened(visible(location), page.width - _FIELD - 5)
             page.text(f"e.g. {name}", indent=_FIELD, style="quiet")
-    _more(page, len(findings) - options.max_findings, "finding")
+    _more(page, len(findings) - options.table_findings, "finding")
 
 
 def _more(page: _Page, number: int, noun: str) -> None:

@@ -1,10 +1,12 @@
 """Stage 1, where bytes are: list the objects of a target, open one of them.
 
-    local.py   folders and single files     s3.py      S3 and what speaks its protocol (botocore)
-    remote.py  any other fsspec URL         stream.py  what `open` returns: a buffered stream that keeps its failure
+    local.py    folders and single files
+    s3.py       S3 and whatever speaks its protocol (s3_body.py: one object; s3_errors.py: why not)
+    remote.py   any other fsspec URL
+    stream.py   what `open` returns: a buffered stream that keeps its failure
 
-Strictly read-only: nothing here can write, and no store is asked for anything but listings and reads.
-"""
+Strictly read-only: no store is asked for anything but listings and reads.
+"""  # fmt: skip
 
 from __future__ import annotations
 
@@ -16,10 +18,9 @@ from scanner.errors import UsageError
 from scanner.model import Location, ObjectInfo, StoreSpec
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_CHAINED = re.compile(r"^(\w+)::")
 _CONTAINER_BEFORE_AT = frozenset({"abfs", "abfss", "az", "adl"})  # abfs://container@account/…
-_QUERY_MAY_BE_SECRET = frozenset(
-    {"http", "https", "abfs", "abfss", "az", "adl"}
-)  # tokens, SAS signatures
+_QUERY_MAY_BE_SECRET = _CONTAINER_BEFORE_AT | {"http", "https"}  # tokens, SAS signatures
 
 
 class Store(Protocol):
@@ -30,7 +31,8 @@ class Store(Protocol):
     def list(self) -> Iterator[ObjectInfo]:
         """Every object under the target, in an order that is the same each time; memory stays flat.
 
-        Raises StoreError("listing", …) where it breaks off midway: what it would have named is unknown.
+        The key "" is the target itself: a marker object, or a folder that could not be listed.
+        Raises StoreError("listing", …) where it breaks off: what it would have named is unknown.
         """
 
     def open(self, info: ObjectInfo) -> BinaryIO:
@@ -47,15 +49,13 @@ class Store(Protocol):
 def open_store(spec: StoreSpec) -> Store:
     """The store of a target, checked: it exists and can be reached.
 
-    Raises UsageError (the target or its options are wrong), MissingExtra (its driver is not installed) or
-    StoreError (it is there, but not for us).
+    Raises UsageError (the target or its options are wrong), MissingExtra (its driver is not
+    installed) or StoreError (it is there, but not for us).
     """
     found = _SCHEME.match(spec.url)
     scheme = found[1].lower() if found else "file"
-    if "::" in spec.url and found is None and re.match(r"^\w+::", spec.url):
-        raise UsageError(
-            f"{spec.url.partition('::')[0]}:: chained URLs are not supported; give a plain URL"
-        )
+    if chained := _CHAINED.match(spec.url):
+        raise UsageError(f"{chained[1]}::… chained URLs are not supported; give a plain URL")
     if scheme in {"file", "local"}:
         from scanner.stores.local import LocalStore
 

@@ -1,21 +1,22 @@
 """Folders and single files of this machine."""
 
+# ruff: noqa: PTH112, PTH116, PTH119
+# pathlib knows no folder descriptors and rewrites names ("./a"); here they stay as they are.
+
 from __future__ import annotations
 
 import errno
-import heapq
 import io
 import os
 import stat
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from scanner.errors import StoreError, UsageError
 from scanner.model import Location, ObjectInfo, Reason, StoreSpec
+from scanner.stores.sorted_names import sorted_names
 from scanner.stores.stream import buffered
 
 if TYPE_CHECKING:
@@ -24,16 +25,20 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: should a FIFO have taken the file's place, opening it must not wait for a writer.
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_SORTED_RUN = 1 << 16  # names; of a bigger folder, sorted runs of so many are held compressed
-_OPEN_FOLDERS = 32  # file descriptors held while walking; folders nested deeper are opened again
+_OPEN_FOLDERS = 32  # descriptors held while walking; folders above the deepest 32 are opened again
 
 
 class LocalStore:
-    """A folder or file; every path is opened component by component, so that no link leads out of the target."""
+    """A folder or one file.
+
+    Paths are opened component by component, never across a link: a folder that is swapped for a
+    link between listing and opening does not lead out of the target.
+    """
 
     def __init__(self, spec: StoreSpec) -> None:
         self.spec = spec
         self._target = _path(spec.url)
+        self._nofollow = 0 if spec.follow_symlinks else os.O_NOFOLLOW
         try:
             found = os.stat(self._target)
             if stat.S_ISDIR(found.st_mode):
@@ -43,7 +48,7 @@ class LocalStore:
         except PermissionError:
             raise StoreError("denied", f"{self._target}: no permission to read it") from None
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self._target}: cannot be opened ({_errno_name(error)})") from None
+            raise UsageError(f"{self._target}: cannot be opened ({_short(error)})") from None
         if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{self._target}: neither a file nor a folder")
         self._is_file = stat.S_ISREG(found.st_mode)
@@ -57,93 +62,13 @@ class LocalStore:
     def list(self) -> Iterator[ObjectInfo]:
         if self._is_file:
             try:
-                yield _info(os.path.basename(self._real_name()), os.stat(self._target))
+                yield _info(os.path.basename(self._target), os.stat(self._target))
             except OSError as error:
-                raise StoreError("listing", f"{self._target}: {_errno_name(error)}") from None
-            return
-        yield from self._walk()
+                raise StoreError("listing", f"the file is gone ({_short(error)})") from None
+        else:
+            yield from _Walk(self).objects()
 
-    def _walk(self) -> Iterator[ObjectInfo]:
-        skipped = {os.path.realpath(folder) for folder in self.spec.skip}
-        skipped_ids = {_identity(os.stat(folder)) for folder in skipped if os.path.isdir(folder)}
-        entered: set[tuple[int, int]] = (
-            set()
-        )  # only needed, and only filled, when links are followed
-        stack: list[_Folder] = []
-        try:
-            own = os.stat(self._target)
-            if _identity(own) in skipped_ids or self._real in skipped:
-                yield ObjectInfo("./", 0, excluded="own-output")
-                return
-            if self.spec.follow_symlinks:
-                entered.add(_identity(own))
-            try:
-                top = _Folder("", os.open(self._target, _FOLDER))
-                stack.append(top)
-                top.read()
-            except OSError as error:
-                raise StoreError("listing", f"{self._target}: {_errno_name(error)}") from None
-            if top.broken is not None:
-                yield ObjectInfo("./", 0, problem=_listing_problem(top.broken))
-            while stack:
-                folder = stack[-1]
-                name = next(folder.names, None)
-                if name is None:
-                    stack.pop().close()
-                    continue
-                key = folder.prefix + name
-                try:
-                    if folder.fd < 0:
-                        folder.fd = self._descend(folder.prefix.split("/")[:-1])
-                    found = os.lstat(name, dir_fd=folder.fd)
-                except OSError as error:
-                    yield ObjectInfo(key, 0, problem=_open_problem(error))
-                    continue
-                if stat.S_ISREG(found.st_mode):
-                    yield _info(key, found)
-                    continue
-                if stat.S_ISLNK(found.st_mode):
-                    target = self._link(key, name, folder.fd)
-                    if isinstance(target, ObjectInfo):
-                        yield target
-                        continue
-                    found = target
-                    if stat.S_ISREG(found.st_mode):
-                        yield _info(key, found)
-                        continue
-                if not stat.S_ISDIR(found.st_mode):
-                    yield ObjectInfo(
-                        key, 0, mtime=_mtime(found), problem=("unsupported", "not a regular file")
-                    )
-                    continue
-                identity = _identity(found)
-                if identity in skipped_ids or _join(self._real, key) in skipped:
-                    yield ObjectInfo(key + "/", 0, excluded="own-output")
-                    continue
-                if self.spec.follow_symlinks:
-                    if identity in entered:  # reached under another name already, or a loop
-                        yield ObjectInfo(key + "/", 0, excluded="symlink")
-                        continue
-                    entered.add(identity)
-                inner = _Folder(key + "/")
-                try:
-                    inner.fd = os.open(name, _FOLDER | self._nofollow, dir_fd=folder.fd)
-                    stack.append(inner)
-                    inner.read()
-                except OSError as error:
-                    if stack[-1] is inner:
-                        stack.pop().close()
-                    yield ObjectInfo(key + "/", 0, problem=_open_problem(error))
-                    continue
-                if inner.broken is not None:
-                    yield ObjectInfo(key + "/", 0, problem=_listing_problem(inner.broken))
-                if len(stack) > _OPEN_FOLDERS:
-                    folder.close()
-        finally:
-            for folder in stack:
-                folder.close()
-
-    def _link(self, key: str, name: str, folder: int) -> os.stat_result | ObjectInfo:
+    def link(self, key: str, name: str, folder: int) -> os.stat_result | ObjectInfo:
         """What a symbolic link leads to, if it is to be followed; else its row in the listing."""
         try:
             found = os.stat(name, dir_fd=folder)
@@ -166,21 +91,13 @@ class LocalStore:
     def open(self, info: ObjectInfo) -> BinaryIO:
         fd = -1
         try:
-            if self._is_file:
-                fd = os.open(self._target, _FILE)
-            else:
-                *folders, name = info.key.split("/")
-                folder = self._descend(folders)
-                try:
-                    fd = os.open(name, _FILE | self._nofollow, dir_fd=folder)
-                finally:
-                    os.close(folder)
+            fd = self._open_file(info.key)
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise StoreError("changed", "no longer the regular file that was listed")
             if info.version and _version(found) != info.version:
                 raise StoreError("changed", "changed after it was listed")
-            return buffered(_LocalRaw(fd, _version(found)))
+            return buffered(_LocalFile(fd, _version(found)))
         except BaseException as error:
             if fd >= 0:
                 os.close(fd)
@@ -190,26 +107,138 @@ class LocalStore:
                 raise StoreError("vanished", "no such file") from None
             raise
 
-    def _descend(self, folders: list[str]) -> int:
-        """A descriptor of a folder below the target, reached without crossing a link. Raises OSError."""
+    def _open_file(self, key: str) -> int:
+        if self._is_file:
+            return os.open(self._target, _FILE)
+        *folders, name = key.split("/")
+        if not {".", "..", ""}.isdisjoint(folders) or name in {".", "..", ""}:
+            raise FileNotFoundError(errno.ENOENT, "no such key")
+        folder = self.descend(folders)
+        try:
+            return os.open(name, _FILE | self._nofollow, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def descend(self, folders: Sequence[str]) -> int:
+        """A new descriptor of a folder below the target. Raises OSError."""
         fd = os.open(self._target, _FOLDER)
         for name in folders:
             outer = fd
             try:
-                fd = os.open(name, _FOLDER | self._nofollow, dir_fd=outer)
+                fd = self.enter(name, outer)
             finally:
                 os.close(outer)
         return fd
 
-    @property
-    def _nofollow(self) -> int:
-        return 0 if self.spec.follow_symlinks else os.O_NOFOLLOW
-
-    def _real_name(self) -> str:
-        return self._target.rstrip("/")
+    def enter(self, name: str, folder: int) -> int:
+        """A new descriptor of a folder within a folder. Raises OSError."""
+        return os.open(name, _FOLDER | self._nofollow, dir_fd=folder)
 
 
-class _LocalRaw(io.FileIO):
+class _Folder:
+    """A folder being walked."""
+
+    __slots__ = ("broken", "fd", "names", "prefix")
+
+    def __init__(self, prefix: str, fd: int) -> None:
+        """Takes the descriptor over, also when this raises OSError."""
+        self.prefix = prefix  # of the keys of its entries: "" or "a/b/"
+        self.fd = fd  # -1: closed for now
+        try:
+            with os.scandir(fd) as entries:
+                self.names, self.broken = sorted_names(entries)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class _Walk:
+    """One listing of a folder: depth first, each folder in byte order of its names."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._real = os.path.realpath(store.location("").name)
+        self._skip = {os.path.realpath(folder) for folder in store.spec.skip}
+        self._skip_ids = {_identity(os.stat(path)) for path in self._skip if os.path.isdir(path)}
+        self._entered: set[tuple[int, int]] = set()  # filled only if links are followed
+        self._stack: list[_Folder] = []
+
+    def objects(self) -> Iterator[ObjectInfo]:
+        try:
+            try:
+                fd = self._store.descend(())
+                row = self._push("", fd, os.fstat(fd))
+            except OSError as error:
+                raise StoreError("listing", f"cannot list the target ({_short(error)})") from None
+            if row is not None:
+                yield row
+            while self._stack:
+                folder = self._stack[-1]
+                name = next(folder.names, None)
+                if name is None:
+                    self._stack.pop().close()
+                    continue
+                row = self._entry(folder, name)
+                if row is not None:
+                    yield row
+        finally:
+            for folder in self._stack:
+                folder.close()
+
+    def _entry(self, folder: _Folder, name: str) -> ObjectInfo | None:
+        """The row of one name; None for a folder that is now being walked."""
+        key = folder.prefix + name
+        try:
+            if folder.fd < 0:
+                folder.fd = self._store.descend(folder.prefix.split("/")[:-1])
+            found = os.lstat(name, dir_fd=folder.fd)
+        except OSError as error:
+            return ObjectInfo(key, 0, problem=_open_problem(error))
+        if stat.S_ISLNK(found.st_mode):
+            target = self._store.link(key, name, folder.fd)
+            if isinstance(target, ObjectInfo):
+                return target
+            found = target
+        if stat.S_ISREG(found.st_mode):
+            return _info(key, found)
+        if not stat.S_ISDIR(found.st_mode):
+            return ObjectInfo(key, 0, "", _mtime(found), ("unsupported", "not a regular file"))
+        try:
+            row = self._push(key + "/", self._store.enter(name, folder.fd), found)
+        except OSError as error:
+            return ObjectInfo(key + "/", 0, problem=_open_problem(error))
+        if len(self._stack) > _OPEN_FOLDERS:
+            self._stack[-1 - _OPEN_FOLDERS].close()
+        return row
+
+    def _push(self, prefix: str, fd: int, found: os.stat_result) -> ObjectInfo | None:
+        """Go into a folder; its row, if there is something to say about it. Raises OSError."""
+        identity = _identity(found)
+        real = _join(self._real, prefix).rstrip("/") or "/"
+        excluded = None
+        if identity in self._skip_ids or real in self._skip:
+            excluded = "own-output"
+        elif identity in self._entered:  # reached under another name already, or a loop
+            excluded = "symlink"
+        if excluded is not None:
+            os.close(fd)
+            return ObjectInfo(prefix, 0, excluded=excluded)
+        if self._store.spec.follow_symlinks:
+            self._entered.add(identity)
+        folder = _Folder(prefix, fd)
+        self._stack.append(folder)
+        if folder.broken is None:
+            return None
+        detail = f"the folder could not be listed to its end ({_short(folder.broken)})"
+        return ObjectInfo(prefix, 0, problem=("listing", detail))
+
+
+class _LocalFile(io.FileIO):
     """A file that is checked after each read to be still the version that was opened."""
 
     def __init__(self, fd: int, version: str) -> None:
@@ -221,9 +250,7 @@ class _LocalRaw(io.FileIO):
         try:
             count = super().readinto(buffer)
         except OSError as error:
-            raise self._fail(
-                "truncated", f"the file system failed ({_errno_name(error)})"
-            ) from None
+            raise self._fail("truncated", f"read error ({_short(error)})") from None
         self._check()
         return count or 0
 
@@ -231,9 +258,7 @@ class _LocalRaw(io.FileIO):
         try:
             data = super().readall()
         except OSError as error:
-            raise self._fail(
-                "truncated", f"the file system failed ({_errno_name(error)})"
-            ) from None
+            raise self._fail("truncated", f"read error ({_short(error)})") from None
         self._check()
         return data
 
@@ -246,60 +271,14 @@ class _LocalRaw(io.FileIO):
         return self.failure
 
 
-@dataclass(slots=True)
-class _Folder:
-    """A folder being walked: its names in byte order, its descriptor (-1: closed for now)."""
-
-    prefix: str  # key prefix of its entries: "" or "a/b/"
-    fd: int = -1
-    names: Iterator[str] = iter(())
-    broken: OSError | None = None  # reading the names broke off
-
-    def read(self) -> None:
-        """Read all names, sorted. Of a huge folder, only compressed runs of them are held."""
-        runs: list[bytes] = []
-        names: list[bytes] = []
-        with os.scandir(self.fd) as entries:
-            try:
-                for entry in entries:
-                    names.append(os.fsencode(entry.name))
-                    if len(names) == _SORTED_RUN:
-                        names.sort()
-                        runs.append(zlib.compress(b"\0".join(names), 1))
-                        names.clear()
-            except OSError as error:
-                self.broken = error
-        names.sort()
-        merged = heapq.merge(names, *map(_unpacked, runs)) if runs else iter(names)
-        self.names = map(os.fsdecode, merged)
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-def _unpacked(run: bytes) -> Iterator[bytes]:
-    unzip = zlib.decompressobj()
-    rest = b""
-    for start in range(0, len(run), 1024):
-        *whole, rest = (rest + unzip.decompress(run[start : start + 1024])).split(b"\0")
-        yield from whole
-    yield rest
-
-
 def _path(url: str) -> str:
     if not url:
         raise UsageError("the target is empty; give a folder, a file or a URL")
     if "://" not in url:
         return url
     parts = urlsplit(url)
-    if parts.scheme.lower() not in {"file", "local"}:
-        return url
     if parts.netloc not in {"", "localhost"}:
-        raise UsageError(
-            f"file://{parts.hostname}/…: only files of this machine; write file:///path"
-        )
+        raise UsageError("file:// reaches only files of this machine; write file:///path")
     return unquote(parts.path, errors="surrogateescape") or "/"
 
 
@@ -318,11 +297,7 @@ def _version(found: os.stat_result) -> str:
 def _mtime(found: os.stat_result) -> datetime | None:
     try:
         return datetime.fromtimestamp(found.st_mtime, UTC)
-    except (
-        ValueError,
-        OverflowError,
-        OSError,
-    ):  # before year 1 or after 9999: file systems allow it
+    except (ValueError, OverflowError, OSError):  # before year 1, after 9999: disks allow it
         return None
 
 
@@ -330,13 +305,9 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _errno_name(error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    return errno.errorcode.get(code, str(code)) if code else type(error).__name__
-
-
-def _listing_problem(error: OSError) -> tuple[Reason, str]:
-    return "listing", f"the folder could not be listed to its end ({_errno_name(error)})"
+def _short(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    return errno.errorcode.get(number, str(number)) if number else type(error).__name__
 
 
 def _open_problem(error: OSError) -> tuple[Reason, str]:
@@ -348,4 +319,4 @@ def _open_problem(error: OSError) -> tuple[Reason, str]:
         case errno.ELOOP | errno.ENOTDIR | errno.ENXIO:
             return "changed", "replaced after it was listed"
         case _:
-            return "denied", f"the file system refused it ({_errno_name(error)})"
+            return "denied", f"the file system refused it ({_short(error)})"

@@ -1,8 +1,8 @@
-"""Any other place that an installed fsspec driver can list: Google Cloud Storage, Azure, FTP, SFTP, HTTP, …"""
+"""Any other place that an installed fsspec driver can list: Google, Azure, FTP, SFTP, HTTP, …"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -15,39 +15,20 @@ from scanner.stores import public_url
 from scanner.stores.stream import ObjectRaw, buffered
 
 _EXTRAS = {
-    "gs": "gcs",
-    "gcs": "gcs",
-    "az": "azure",
-    "abfs": "azure",
-    "abfss": "azure",
-    "adl": "azure",
-}
-# Drivers that wrap another store, make one up, or run code of another kind: no places where data is kept.
+    "gs": "gcs", "gcs": "gcs",
+    "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure",
+}  # fmt: skip
+# Drivers that wrap another store or make one up: no places where data is kept.
 _NOT_PLACES = frozenset(
     {
-        "async_wrapper", "asynclocal", "asyncwrapper", "blockcache", "cached", "data", "dir", "filecache",
-        "generic", "libarchive", "memory", "pyscript", "reference", "simplecache", "tar", "zip",
+        "async_wrapper", "asynclocal", "asyncwrapper", "blockcache", "cached", "data", "dir",
+        "filecache", "generic", "libarchive", "memory", "pyscript", "reference", "simplecache",
+        "tar", "zip",
     }
 )  # fmt: skip
-_VERSION_FIELDS = (
-    "etag",
-    "ETag",
-    "generation",
-    "md5Hash",
-    "content_md5",
-    "Content-MD5",
-    "version_id",
-    "checksum",
-)
-_MTIME_FIELDS = (
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "updated",
-    "modify",
-    "modified",
-    "created",
-)
+# What drivers call the same things.
+_VERSIONS = ("etag", "ETag", "generation", "md5Hash", "content_md5", "version_id", "checksum")
+_MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modify", "modified", "created")
 _HTTP = frozenset({"http", "https"})
 
 
@@ -57,10 +38,11 @@ class RemoteStore:
     def __init__(self, spec: StoreSpec, scheme: str) -> None:
         self.spec = spec
         self._scheme = scheme
-        self._shown = public_url(spec.url)
+        self._shown = public_url(spec.url).rstrip("/")
         _check_driver(scheme)
         try:
-            self._fs, self._top = fsspec.core.url_to_fs(spec.url, **_options(spec, scheme))
+            self._fs, top = fsspec.core.url_to_fs(spec.url, **_options(spec, scheme))
+            self._top: str = top
             self._single = not self._is_folder()
         except Exception as error:
             raise _start_error(error, self._shown) from None
@@ -68,13 +50,10 @@ class RemoteStore:
             self._top = self._top.rstrip("/")
 
     def location(self, key: str) -> Location:
-        shown = self._shown.rstrip("/")
-        return Location(shown if self._single else f"{shown}/{key}")
+        return Location(self._shown if self._single else f"{self._shown}/{key}")
 
     def _is_folder(self) -> bool:
-        if (
-            self._scheme in _HTTP
-        ):  # a web server says "file" of everything; its folders end in a slash
+        if self._scheme in _HTTP:  # "file" is said of everything; folders end in a slash
             if self.spec.url.endswith("/"):
                 self._fs.ls(self._top, detail=True)
                 return True
@@ -83,8 +62,7 @@ class RemoteStore:
         try:
             return bool(self._fs.info(self._top)["type"] == "directory")
         except FileNotFoundError:
-            # A bucket, or a prefix that some drivers know only by what is below it.
-            if self._fs.ls(self._top, detail=True):
+            if self._fs.ls(self._top, detail=True):  # a prefix known only by what is below it
                 return True
             raise
 
@@ -92,60 +70,63 @@ class RemoteStore:
 
     def list(self) -> Iterator[ObjectInfo]:
         if self._single:
-            name = self._shown.rstrip("/").rpartition("/")[2]
             try:
-                yield _info(name, self._fs.info(self._top))
+                entry = self._fs.info(self._top)
             except Exception as error:
-                raise StoreError("listing", f"{self._shown}: {type(error).__name__}") from None
+                detail = f"the object is gone ({type(error).__name__})"
+                raise StoreError("listing", detail) from None
+            yield _info(self._shown.rpartition("/")[2], entry)
             return
-        waiting: list[tuple[str, str]] = [
-            (self._top, "")
-        ]  # (driver's name, key prefix), deepest last
+        waiting = [(self._top, "")]  # folders to list: driver's name, key prefix; next one last
         seen = {self._top}
         while waiting:
             folder, prefix = waiting.pop()
             try:
-                entries = self._fs.ls(
-                    folder + "/" if self._scheme in _HTTP else folder, detail=True
-                )
-                if not entries:
-                    self._confirm_empty(folder)
-            except (PermissionError, FileNotFoundError) as error:
-                yield ObjectInfo(prefix or "./", 0, problem=_problem(error))
-                continue
+                entries = self._entries(folder)
             except Exception as error:
-                raise StoreError(
-                    "listing", f"{self._shown}: the listing broke off ({type(error).__name__})"
-                ) from None
-            folders = []
-            for entry in sorted(entries, key=_name):
-                name, is_folder = _name(entry), entry.get("type") == "directory"
-                if name.rstrip("/") == folder and (is_folder or not entry.get("size")):
+                problem = _known_problem(error)
+                if problem is None:
+                    detail = f"the listing broke off ({type(error).__name__})"
+                    raise StoreError("listing", detail) from None
+                yield ObjectInfo(prefix, 0, problem=problem)
+                continue
+            inner = []
+            for entry in entries:
+                name, is_folder = str(entry["name"]), entry.get("type") == "directory"
+                if name == folder or (name == folder + "/" and not entry.get("size")):
+                    if is_folder and name != folder:
+                        # Drivers cut trailing slashes: what is in "a//" cannot be listed.
+                        detail = "the driver cannot list names with '//'"
+                        yield ObjectInfo(prefix + "/", 0, problem=("listing", detail))
                     continue  # the folder itself, or its zero-byte marker
-                if self._scheme in _HTTP and "?" in name:
-                    # Links to other views of the same page (column sorting); queries may hold secrets.
-                    if name.partition("?")[0].rstrip("/") != folder:
-                        key = prefix + name.partition("?")[0][len(folder) + 1 :]
-                        yield ObjectInfo(
-                            key, 0, problem=("unsupported", "a link with a query string")
-                        )
-                    continue
                 if not name.startswith(folder + "/"):
-                    raise StoreError(
-                        "listing", f"{self._shown}: the driver listed names of elsewhere"
-                    )
+                    raise StoreError("listing", "the driver listed names outside the target")
                 key = prefix + name[len(folder) + 1 :]
-                if not is_folder:
+                if self._scheme in _HTTP and "?" in key:
+                    key = key.partition("?")[0]  # queries may hold secrets
+                    if key != prefix:  # else another view of the page itself, such as sorted
+                        detail = "a link with a query string"
+                        yield ObjectInfo(key, 0, problem=("unsupported", detail))
+                elif not is_folder:
                     yield self._entry_info(key, entry)
-                elif name.rstrip("/") in seen or name.endswith("//"):
-                    detail = (
-                        "the driver cannot tell this folder from another; use a folder without '//'"
-                    )
-                    yield ObjectInfo(key.rstrip("/") + "/", 0, problem=("listing", detail))
-                else:
+                elif name.rstrip("/") not in seen:
                     seen.add(name.rstrip("/"))
-                    folders.append((name.rstrip("/"), key.rstrip("/") + "/"))
-            waiting.extend(reversed(folders))
+                    inner.append((name.rstrip("/"), key.rstrip("/") + "/"))
+            waiting.extend(reversed(inner))
+
+    def _entries(self, folder: str) -> Sequence[dict[str, Any]]:
+        """The entries of one folder, sorted. Raises whatever the driver raises."""
+        found = self._fs.ls(folder + "/" if self._scheme in _HTTP else folder, detail=True)
+        if not found and self._scheme == "ftp":
+            # fsspec lists a folder that it may not enter as empty; entering it tells.
+            from ftplib import error_perm
+
+            try:
+                self._fs.ftp.cwd(folder or "/")
+                self._fs.ftp.cwd("/")
+            except error_perm:
+                raise PermissionError from None
+        return sorted(found, key=lambda entry: str(entry["name"]))
 
     def _entry_info(self, key: str, entry: dict[str, Any]) -> ObjectInfo:
         if entry.get("type") not in {"file", None}:
@@ -156,17 +137,6 @@ class RemoteStore:
             except Exception as error:
                 return ObjectInfo(key, 0, problem=_problem(error))
         return _info(key, entry)
-
-    def _confirm_empty(self, folder: str) -> None:
-        """fsspec's FTP driver lists a folder that it may not enter as empty; ask again."""
-        if self._scheme == "ftp":
-            from ftplib import error_perm
-
-            try:
-                self._fs.ftp.cwd(folder or "/")
-                self._fs.ftp.cwd("/")
-            except error_perm:
-                raise PermissionError from None
 
     # ------------------------------------------------------------ reading
 
@@ -183,11 +153,11 @@ class RemoteStore:
             raise StoreError(*_problem(error)) from None
         if not stream.seekable():
             stream.close()
-            raise StoreError("unsupported", "the server cannot send parts of it")
-        return buffered(_RemoteRaw(stream, info.size))
+            raise StoreError("unsupported", "the server cannot send parts of a file")
+        return buffered(_RemoteFile(stream, info.size))
 
 
-class _RemoteRaw(ObjectRaw):
+class _RemoteFile(ObjectRaw):
     """An fsspec file whose errors are ours."""
 
     def __init__(self, stream: Any, size: int) -> None:
@@ -213,25 +183,22 @@ class _RemoteRaw(ObjectRaw):
 
 def _check_driver(scheme: str) -> None:
     if scheme in _NOT_PLACES:
-        raise UsageError(
-            f"{scheme}:// is not a place where data is kept; give the URL of the store itself"
-        )
+        raise UsageError(f"{scheme}:// is no place where data is kept; give the store's own URL")
     try:
         fsspec.get_filesystem_class(scheme)
     except ImportError:
         if scheme in _EXTRAS:
             raise MissingExtra(f"{scheme}://", _EXTRAS[scheme]) from None
-        advice = str(known_implementations.get(scheme, {}).get("err", "see fsspec's documentation"))
+        advice = str(known_implementations.get(scheme, {}).get("err", "see fsspec's pages"))
         raise UsageError(f"{scheme}:// needs a driver that is not installed: {advice}") from None
     except ValueError:
         known = sorted({*known_implementations, "file", "s3"} - _NOT_PLACES)
-        raise UsageError(
-            f"{scheme}:// is unknown; known are: {', '.join(f'{name}://' for name in known)}"
-        ) from None
+        known_text = ", ".join(known)
+        raise UsageError(f"{scheme}:// is not a known kind of store; known: {known_text}") from None
 
 
 def _options(spec: StoreSpec, scheme: str) -> dict[str, object]:
-    # No cache of listings: it would hold every name, and show a worker what is no longer there.
+    # No cached listings: they would hold every name, and show a worker what is no longer there.
     options: dict[str, object] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme in {"gs", "gcs"}:
         if spec.anonymous:
@@ -244,24 +211,31 @@ def _options(spec: StoreSpec, scheme: str) -> dict[str, object]:
 
 
 def _start_error(error: Exception, shown: str) -> ScannerError:
+    problem = _known_problem(error)
     if isinstance(error, ScannerError):
         return error
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+    if problem is not None and problem[0] == "vanished":
         return UsageError(f"{shown}: nothing there; check the target")
-    if isinstance(error, PermissionError):
+    if problem is not None and problem[0] == "denied":
         return StoreError("denied", f"{shown}: no permission to list it")
     return UsageError(
-        f"{shown}: cannot be reached ({type(error).__name__}); check the address and the credentials"
+        f"{shown}: cannot be reached ({type(error).__name__}); check address and credentials"
     )
 
 
-def _problem(error: Exception) -> tuple[Reason, str]:
+def _known_problem(error: Exception) -> tuple[Reason, str] | None:
     status = getattr(error, "status", getattr(error, "code", None))
-    if isinstance(error, FileNotFoundError) or status == 404:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or status == 404:
         return "vanished", "listed, but no longer there"
     if isinstance(error, PermissionError) or status in {401, 403}:
         return "denied", "no permission to read it"
-    if status in {429, 503}:
+    return None
+
+
+def _problem(error: Exception) -> tuple[Reason, str]:
+    if (known := _known_problem(error)) is not None:
+        return known
+    if getattr(error, "status", getattr(error, "code", None)) in {429, 503}:
         return "throttled", "the store kept refusing"
     if isinstance(error, (TimeoutError, ConnectionError, EOFError)):
         return "timeout", f"the connection failed ({type(error).__name__})"
@@ -270,32 +244,28 @@ def _problem(error: Exception) -> tuple[Reason, str]:
 
 def _info(key: str, entry: dict[str, Any]) -> ObjectInfo:
     size = entry.get("size")
-    mtime = next((entry[name] for name in _MTIME_FIELDS if entry.get(name)), None)
     if size is None:
         return ObjectInfo(key, 0, problem=("unsupported", "the server does not tell its size"))
-    version = next((str(entry[name]).strip('"') for name in _VERSION_FIELDS if entry.get(name)), "")
+    mtime = next((entry[name] for name in _MTIMES if entry.get(name)), None)
+    version = next((str(entry[name]).strip('"') for name in _VERSIONS if entry.get(name)), "")
     if not version and mtime is not None:
         version = f"{mtime}-{size}"
     return ObjectInfo(key, int(size), version, _moment(mtime))
 
 
 def _moment(value: object) -> datetime | None:
-    """Drivers give datetimes, ISO 8601, seconds, or FTP's YYYYMMDDHHMMSS; None if it is none of these."""
+    """Drivers give datetimes, ISO 8601, seconds, FTP's YYYYMMDDHHMMSS; None if none of these."""
     try:
         if isinstance(value, datetime):
             moment = value
         elif isinstance(value, (int, float)):
             moment = datetime.fromtimestamp(value, UTC)
-        elif isinstance(value, str) and value[:14].isdigit() and len(value) >= 14:
-            moment = datetime.strptime(value[:14], "%Y%m%d%H%M%S")
+        elif isinstance(value, str) and len(value) >= 14 and value[:14].isdigit():
+            moment = datetime.strptime(value[:14] + "+0000", "%Y%m%d%H%M%S%z")
         elif isinstance(value, str):
             moment = datetime.fromisoformat(value)
         else:
             return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _name(entry: dict[str, Any]) -> str:
-    return str(entry["name"])

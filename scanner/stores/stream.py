@@ -11,13 +11,11 @@ from scanner.errors import StoreError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-CHUNK_BYTES = (
-    256 << 10
-)  # asked for at once; also how far back a stream seeks without asking the store again
+CHUNK_BYTES = 256 << 10  # read at once; also how far a stream seeks back without asking anew
 
 
 class ObjectRaw(io.RawIOBase):
-    """Random access to an object of known size over a store that answers "some bytes from here on"."""
+    """Random access to an object of known size over "some bytes from here on"."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -34,7 +32,9 @@ class ObjectRaw(io.RawIOBase):
         count = min(len(view), CHUNK_BYTES, self._size - self._position)
         if count <= 0:
             return 0
-        if self.failure is not None:
+        if (
+            self.failure is not None
+        ):  # no second chance: the bytes before may have been used already
             raise self.failure
         try:
             data = self.fetch(self._position, count)
@@ -63,7 +63,7 @@ class ObjectRaw(io.RawIOBase):
 
 
 class ObjectStream(io.BufferedReader):
-    """A buffered object; `failure` is the StoreError that ended a read, even where a reader swallowed it."""
+    """A buffered object; `failure` is what ended a read of it, even if a reader swallowed that."""
 
     @property
     def failure(self) -> StoreError | None:

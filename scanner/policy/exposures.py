@@ -1,0 +1,413 @@
+"""Builds the tables that rules are judged over, set-based, in one DuckDB database.
+
+Tables made here (names are this package's own):
+
+`dataset`   one row per dataset: its context, evidence, what it holds as a whole
+`use`       one row per dataset × (transfer | declared use | nothing known), with the parties' facts
+`subject`   the distinct people, by digest
+`record`    one row per item × kind × representation × person: detections collapse to it (several faces
+            in one picture are one record; `count` is the largest, certainty the strongest seen);
+            `item_no` numbers the items in the order of their locations
+`dangling`  manifest rows none of whose candidates is an object or item
+
+An *exposure* is a `record` × a `use` of its dataset; it is a view, never stored.
+
+The manifest is joined on the best candidate that is there; an item inside a listed container (a frame of
+a listed video, a member of a listed archive) counts as listed. The manifest's own file counts as listed
+too. A detection that names its person keeps that person; otherwise the manifest's people are taken, one
+record each. Values outside a closed vocabulary are unknown (null), so they can never be compliant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from scanner.model import Context
+from scanner.policy import columns
+from scanner.policy.expressions import quoted
+
+_PERSONAL = "regexp_matches(kind, '^(biometric|identifier|attribute|document)\\.')"
+
+
+def build(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    detections: Path,
+    items: Path | None,
+    coverage: Path,
+    context: Context,
+    as_of: datetime,
+) -> None:
+    """Create every table above in `con` from the inputs of `judge`."""
+    for name in ("datasets", "manifest_rows", "transfers", "parties", "evidence"):
+        con.register(f"arrow_{name}", getattr(context, name))
+    con.execute("CREATE TEMP TABLE setting AS SELECT ?::TIMESTAMPTZ AS as_of", [as_of])
+    con.execute(
+        "CREATE TEMP VIEW detection AS SELECT * REPLACE (coalesce(dataset_id, 'unassigned') AS "
+        f"dataset_id) FROM read_parquet({quoted(str(detections))})"
+    )
+    con.execute(f"CREATE TEMP VIEW coverage AS SELECT * FROM read_parquet({quoted(str(coverage))})")
+    _parties(con)
+    _evidence(con)
+    _datasets(con)
+    _manifest(con, items)
+    _records(con)
+    _dataset_facts(con)
+    _uses(con, context)
+
+
+def _one_of(column: str, values: Iterable[str]) -> str:
+    listed = ", ".join(quoted(value) for value in sorted(values))
+    cleaned = f"lower(trim({column}))"
+    return f"CASE WHEN {cleaned} IN ({listed}) THEN {cleaned} END"
+
+
+def _given(column: str) -> str:
+    """Empty text says nothing."""
+    return f"nullif(trim({column}), '')"
+
+
+def _statutory(column: str) -> str:
+    """A statute without its citation is no basis on record."""
+    return f"coalesce(regexp_matches(lower({column}), '^statute:\\s*\\S'), false)"
+
+
+def _parties(con: duckdb.DuckDBPyConnection) -> None:
+    # a party listed twice with two different answers has no known answer
+    con.execute(f"""
+        CREATE TEMP TABLE party AS
+        SELECT party_id,
+               CASE WHEN count(DISTINCT type) = 1 AND count(type) = count(*) THEN min(type) END AS type,
+               CASE WHEN count(DISTINCT country) = 1 AND count(country) = count(*)
+                    THEN min(country) END AS country
+        FROM (SELECT party_id, {_one_of("type", columns.PARTY_TYPES)} AS type,
+                     upper({_given("country")}) AS country FROM arrow_parties)
+        GROUP BY party_id""")
+
+
+def _evidence(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("""
+        CREATE TEMP TABLE proof AS
+        SELECT about, list(DISTINCT upper(trim(kind))) AS kinds
+        FROM arrow_evidence, setting
+        WHERE (valid_until IS NULL OR valid_until > as_of)
+          AND (attested_at IS NULL OR attested_at <= as_of)
+        GROUP BY about""")
+
+
+def _datasets(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(f"""
+        CREATE TEMP TABLE declared_dataset AS
+        WITH seen AS (
+            SELECT DISTINCT dataset_id FROM detection
+            UNION SELECT dataset_id FROM arrow_datasets
+            UNION SELECT DISTINCT dataset_id FROM arrow_manifest_rows)
+        SELECT row_number() OVER (ORDER BY seen.dataset_id) AS dataset_no,
+               seen.dataset_id,
+               {_given("d.controller")} AS controller,
+               upper({_given("d.jurisdiction")}) AS declared_jurisdiction,
+               {_given("d.collected_for")} AS collected_for,
+               {_given("d.legal_basis")} AS dataset_basis,
+               coalesce({_one_of("d.source", columns.SOURCES)}, 'unknown') AS source,
+               d.representation AS declared_representation,
+               d.retention_until,
+               coalesce({_one_of("d.subject_key_quality", columns.QUALITIES)}, 'none')
+                   AS subject_key_quality,
+               coalesce(d.has_manifest, false)
+                   OR seen.dataset_id IN (SELECT dataset_id FROM arrow_manifest_rows)
+                   AS has_manifest
+        FROM seen LEFT JOIN (
+            SELECT * FROM arrow_datasets
+            QUALIFY row_number() OVER (PARTITION BY dataset_id ORDER BY controller, legal_basis) = 1
+        ) d ON d.dataset_id = seen.dataset_id""")
+
+
+# ---------------------------------------------------------------- manifests
+
+
+def _manifest(con: duckdb.DuckDBPyConnection, items: Path | None) -> None:
+    """`listed_item` (item → its manifest rows' facts) and `dangling`."""
+    con.execute("""
+        CREATE TEMP MACRO containers(key) AS
+            list_transform(range(1, len(string_split(key, '!/'))),
+                           lambda n: array_to_string(string_split(key, '!/')[1:n], '!/'))""")
+    con.execute("""
+        CREATE TEMP TABLE detected_key AS
+        SELECT DISTINCT dataset_id, item_key, object_key FROM detection
+        WHERE dataset_id IN (SELECT dataset_id FROM declared_dataset WHERE has_manifest)""")
+    looked_at = (
+        ""
+        if items is None
+        else f"UNION SELECT dataset_id, item_key FROM read_parquet("
+        f"{quoted(str(items))}) WHERE dataset_id IS NOT NULL"
+    )
+    con.execute(f"""
+        CREATE TEMP TABLE there AS
+        WITH keys AS (
+            SELECT dataset_id, item_key AS key FROM detected_key
+            UNION SELECT dataset_id, object_key FROM detected_key {looked_at})
+        SELECT dataset_id, key FROM keys
+        UNION SELECT dataset_id, unnest(containers(key)) FROM keys WHERE contains(key, '!/')""")
+    con.execute("""
+        CREATE TEMP TABLE row_key AS
+        WITH candidate AS (
+            SELECT dataset_id, manifest, row, unnest(candidates) AS key,
+                   generate_subscripts(candidates, 1) AS rank
+            FROM arrow_manifest_rows)
+        SELECT dataset_id, manifest, row, arg_min(key, rank) AS key
+        FROM candidate SEMI JOIN there USING (dataset_id, key)
+        GROUP BY dataset_id, manifest, row""")
+    _dangling(con)
+    con.execute("""
+        CREATE TEMP TABLE listed AS
+        SELECT k.dataset_id, k.key, m.subject_digest AS subject,
+               upper(nullif(trim(m.jurisdiction), '')) AS jurisdiction,
+               min(m.age) AS age, max(m.birth_date) AS birth_date  -- of two claims, the younger
+        FROM row_key k JOIN arrow_manifest_rows m USING (dataset_id, manifest, row)
+        GROUP BY ALL""")
+    con.execute("""
+        CREATE TEMP TABLE listed_item AS
+        WITH reach AS (
+            SELECT dataset_id, item_key, item_key AS key FROM detected_key
+            UNION ALL
+            SELECT dataset_id, item_key, unnest(containers(item_key)) FROM detected_key
+            WHERE contains(item_key, '!/')
+            UNION ALL
+            SELECT dataset_id, item_key, object_key FROM detected_key)
+        SELECT dataset_id, item_key, arg_max(key, length(key)) AS key
+        FROM reach SEMI JOIN listed USING (dataset_id, key)
+        GROUP BY dataset_id, item_key""")
+
+
+def _dangling(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("""
+        CREATE TEMP TABLE unmatched AS
+        SELECT dataset_id, manifest, row, candidates, subject_digest
+        FROM arrow_manifest_rows ANTI JOIN row_key USING (dataset_id, manifest, row)""")
+    (left,) = con.execute("SELECT count(*) FROM unmatched").fetchone() or (0,)
+    if left:
+        # objects that could not be read, were excluded, or belong to another dataset are there all the
+        # same. Coverage has whole locations: take the target's part off, learnt from the detections;
+        # where no detection tells it, compare every tail of the location.
+        con.execute("""
+            CREATE TEMP TABLE target AS
+            SELECT DISTINCT left(location, length(location) - length(item_key)) AS prefix
+            FROM detection WHERE ends_with(location, item_key) AND location <> item_key""")
+        con.execute("""
+            CREATE TEMP TABLE covered AS
+            WITH place AS (
+                SELECT c.location, max(t.prefix) AS prefix
+                FROM coverage c LEFT JOIN target t ON starts_with(c.location, t.prefix)
+                GROUP BY c.location),
+            tail AS (
+                SELECT substr(location, length(prefix) + 1) AS key FROM place
+                WHERE prefix IS NOT NULL
+                UNION ALL
+                SELECT unnest(list_transform(range(1, len(string_split(location, '/')) + 1),
+                    lambda n: array_to_string(string_split(location, '/')[n:], '/')))
+                FROM place WHERE prefix IS NULL
+                UNION ALL SELECT location FROM place)
+            SELECT DISTINCT key FROM tail
+            SEMI JOIN (SELECT unnest(candidates) AS key FROM unmatched) USING (key)""")
+        con.execute("""
+            CREATE TEMP TABLE elsewhere AS
+            SELECT DISTINCT dataset_id, manifest, row
+            FROM (SELECT dataset_id, manifest, row, unnest(candidates) AS key FROM unmatched)
+            SEMI JOIN covered USING (key)""")
+    else:
+        con.execute(
+            "CREATE TEMP TABLE elsewhere AS SELECT dataset_id, manifest, row FROM unmatched"
+        )
+    con.execute("""
+        CREATE TEMP TABLE dangling AS
+        SELECT d.dataset_no, u.manifest || '!/row=' || u.row AS location, u.subject_digest
+        FROM unmatched u ANTI JOIN elsewhere e USING (dataset_id, manifest, row)
+        JOIN declared_dataset d USING (dataset_id)""")
+
+
+# ---------------------------------------------------------------- records
+
+
+def _records(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("""
+        CREATE TEMP TABLE subject AS
+        SELECT row_number() OVER () AS subject_no, digest FROM (
+            SELECT DISTINCT subject_digest AS digest FROM detection WHERE subject_digest IS NOT NULL
+            UNION SELECT subject FROM listed WHERE subject IS NOT NULL)""")
+    con.execute("""
+        CREATE TEMP TABLE own_manifest AS
+        SELECT DISTINCT dataset_id, manifest FROM arrow_manifest_rows""")
+    (manifests,) = con.execute("SELECT count(*) FROM own_manifest").fetchone() or (0,)
+    if manifests:
+        facts = """coalesce(f.subject_digest, l.subject) AS digest,
+            coalesce(l.jurisdiction, d.declared_jurisdiction) AS jurisdiction, l.age, l.birth_date,
+            CASE WHEN d.has_manifest THEN li.key IS NOT NULL OR om.manifest IS NOT NULL END
+                AS in_manifest"""
+        joins = """
+            LEFT JOIN listed_item li ON li.dataset_id = f.dataset_id AND li.item_key = f.item_key
+            LEFT JOIN listed l ON l.dataset_id = li.dataset_id AND l.key = li.key
+                AND (f.subject_digest IS NULL OR l.subject IS NULL
+                     OR l.subject = f.subject_digest)
+            LEFT JOIN own_manifest om ON om.dataset_id = f.dataset_id
+                AND (om.manifest = split_part(f.location, '!/', 1)
+                     OR om.manifest = f.object_key)"""
+    else:  # the joins would cost half of the time for nothing
+        facts = """f.subject_digest AS digest, d.declared_jurisdiction AS jurisdiction,
+            NULL::DOUBLE AS age, NULL::DATE AS birth_date,
+            CASE WHEN d.has_manifest THEN false END AS in_manifest"""
+        joins = ""
+    con.execute(f"""
+        CREATE TEMP TABLE record AS
+        WITH joined AS (
+            SELECT d.dataset_no, f.location, f.item_id, f.kind,
+                   coalesce(f.representation, d.declared_representation) AS representation,
+                   f.count, f.certainty = 'certain' AS is_certain, f.confidence, f.basis, {facts}
+            FROM detection f JOIN declared_dataset d ON d.dataset_id = f.dataset_id {joins}),
+        collapsed AS (
+            SELECT dataset_no, location, item_id, digest, kind, representation, jurisdiction,
+                   max(coalesce(count, 1)) AS count,
+                   coalesce(bool_or(is_certain), false) AS is_certain,
+                   max(confidence) AS confidence,
+                   arg_max(basis, confidence * 1000 + CASE WHEN is_certain THEN 1e6 ELSE 0 END)
+                       AS basis,
+                   min(age) AS age, max(birth_date) AS birth_date,
+                   bool_or(in_manifest) AS in_manifest
+            FROM joined GROUP BY ALL)
+        SELECT dense_rank() OVER (ORDER BY location, item_id, dataset_no) AS item_no, s.subject_no,
+               c.* EXCLUDE (digest)
+        FROM collapsed c LEFT JOIN subject s ON s.digest = c.digest""")
+
+
+def _dataset_facts(con: duckdb.DuckDBPyConnection) -> None:
+    # what only a `possible` detection says about a dataset is unknown, not true
+    con.execute(f"""
+        CREATE TEMP TABLE dataset AS
+        WITH held AS (
+            SELECT dataset_no,
+                   bool_or(kind = 'biometric.face' AND is_certain) AS face,
+                   bool_or(kind = 'biometric.face') AS face_possible,
+                   bool_or(kind LIKE 'attribute.%' AND is_certain) AS attribute,
+                   bool_or(kind LIKE 'attribute.%') AS attribute_possible,
+                   bool_or(kind IN ('identifier.passport', 'identifier.national_id')
+                           AND is_certain) AS unique_id,
+                   bool_or(kind IN ('identifier.passport', 'identifier.national_id'))
+                       AS unique_id_possible,
+                   bool_or({_PERSONAL}) AS personal,
+                   CASE WHEN count(DISTINCT jurisdiction) = 1
+                             AND count(jurisdiction) = count(*) THEN min(jurisdiction) END
+                       AS jurisdiction
+            FROM record GROUP BY dataset_no)
+        SELECT d.* EXCLUDE (declared_representation), d.dataset_basis AS legal_basis,
+               {_statutory("d.dataset_basis")} AS statutory_basis,
+               (SELECT as_of FROM setting) AS event_time,
+               CASE WHEN h.dataset_no IS NULL THEN d.declared_jurisdiction
+                    ELSE h.jurisdiction END AS jurisdiction,
+               CASE WHEN face AND attribute THEN true
+                    WHEN face_possible AND attribute_possible THEN NULL ELSE false END AS linked,
+               CASE WHEN unique_id THEN true
+                    WHEN unique_id_possible THEN NULL ELSE false END AS has_unique_identifier,
+               coalesce(personal, false) AS has_detections,
+               p.type AS controller_type, p.country AS controller_country,
+               (SELECT as_of FROM setting) AS as_of,
+               list_concat(coalesce(about_it.kinds, []), coalesce(about_them.kinds, []))
+                   AS evidence
+        FROM declared_dataset d
+        LEFT JOIN held h USING (dataset_no)
+        LEFT JOIN party p ON p.party_id = d.controller
+        LEFT JOIN proof about_it ON about_it.about = d.dataset_id
+        LEFT JOIN proof about_them ON about_them.about = d.controller""")
+
+
+def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
+    declared = context.declared_use
+    con.execute(
+        "CREATE TEMP TABLE declared_use AS SELECT nullif(trim(?::VARCHAR), '') AS purpose, "
+        "nullif(trim(?::VARCHAR), '') AS recipient, upper(nullif(trim(?::VARCHAR), '')) "
+        "AS to_country",
+        [declared.purpose, declared.recipient, declared.to],
+    )
+    con.execute(f"""
+        CREATE TEMP TABLE use AS
+        WITH way AS (
+            SELECT DISTINCT dataset_id, {_given("transfer_id")} AS transfer_id,
+                   {_one_of("role_of_recipient", columns.ROLES)} AS transfer_role,
+                   {_one_of("mode", columns.MODES)} AS transfer_mode,
+                   {_given("purpose")} AS purpose, {_given("importer_id")} AS recipient,
+                   upper({_given("from_country")}) AS from_country,
+                   upper({_given("to_country")}) AS to_country,
+                   {_given("legal_basis")} AS own_basis,
+                   coalesce({_one_of("within_original_purpose", columns.WITHIN)}, 'unattested')
+                       AS within_original_purpose,
+                   {_given("agreement_ref")} AS agreement_ref,
+                   {_given("published_ref")} AS published_ref, published_from,
+                   {_given("transfer_tool")} AS transfer_tool, started_at, ended_at
+            FROM arrow_transfers
+            UNION ALL
+            SELECT d.dataset_id, NULL, NULL, NULL, u.purpose, u.recipient, NULL, u.to_country,
+                   NULL, 'unattested', NULL, NULL, NULL, NULL, NULL, NULL
+            FROM dataset d, declared_use u
+            WHERE d.dataset_id NOT IN (SELECT dataset_id FROM arrow_transfers
+                                       WHERE dataset_id IS NOT NULL)),
+        numbered AS (
+            SELECT w.*, d.* EXCLUDE (dataset_id, legal_basis, statutory_basis, event_time), coalesce(w.own_basis, d.dataset_basis)
+                   AS legal_basis, p.type AS recipient_type, p.country AS recipient_country,
+                   coalesce(w.started_at, d.as_of) AS event_time,
+                   list_concat(d.evidence, coalesce(about_way.kinds, []),
+                               coalesce(about_them.kinds, [])) AS use_evidence
+            FROM way w
+            JOIN dataset d ON d.dataset_id = w.dataset_id
+            LEFT JOIN party p ON p.party_id = w.recipient
+            LEFT JOIN proof about_way ON about_way.about = w.transfer_id
+            LEFT JOIN proof about_them ON about_them.about = w.recipient)
+        SELECT row_number() OVER (ORDER BY dataset_id, transfer_id, purpose, recipient, event_time)
+                   AS use_no,
+               dense_rank() OVER (ORDER BY dataset_id, transfer_id, purpose, recipient) AS key_no,
+               dense_rank() OVER (ORDER BY lower(purpose), recipient, controller, event_time)
+                   AS ask_no,
+               * EXCLUDE (own_basis, dataset_basis, declared_jurisdiction, evidence,
+                          use_evidence),
+               use_evidence AS evidence,
+               {_statutory("legal_basis")} AS statutory_basis
+        FROM numbered""")
+
+
+# ---------------------------------------------------------------- what rules look at
+
+
+def view(with_consent: bool, child_age: int) -> str:
+    """The exposures as a SQL query; consent columns only where asked for, as they cost a join."""
+    consent = (
+        "CASE WHEN r.subject_no IS NULL THEN 'subject_unknown' "
+        "ELSE coalesce(c.status, 'none') END AS consent_status, "
+        "coalesce(c.separate_consent, false) AS separate_consent, "
+        "coalesce(c.guardian_verified, false) AS guardian_verified"
+        if with_consent
+        else "NULL::VARCHAR AS consent_status, NULL::BOOLEAN AS separate_consent, "
+        "NULL::BOOLEAN AS guardian_verified"
+    )
+    join = (
+        "LEFT JOIN consent_of c ON c.subject_no = r.subject_no AND c.ask_no = u.ask_no "
+        "AND c.kind = r.kind"
+        if with_consent
+        else ""
+    )
+    return f"""
+        SELECT *, subject_age < {int(child_age)} AS is_minor FROM (
+            SELECT r.item_no, r.subject_no, r.count, r.is_certain, r.kind, r.representation,
+                   r.basis, r.confidence,
+                   CASE WHEN r.is_certain THEN 'certain' ELSE 'possible' END AS certainty,
+                   s.digest AS subject_key, r.jurisdiction, r.in_manifest,
+                   CASE WHEN r.birth_date <= u.event_time::DATE
+                        THEN date_sub('year', r.birth_date, u.event_time::DATE)
+                        WHEN r.birth_date IS NULL AND r.age >= 0 THEN floor(r.age) END
+                       AS subject_age,
+                   u.* EXCLUDE (jurisdiction),
+                   {consent}
+            FROM record r
+            JOIN use u ON u.dataset_no = r.dataset_no
+            LEFT JOIN subject s ON s.subject_no = r.subject_no
+            {join})"""
