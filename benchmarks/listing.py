@@ -3,8 +3,8 @@
     python benchmarks/listing.py --files 1000000 --keys 200000
 
 Makes empty files (half of them in one folder, the rest in folders of a thousand) and a loopback
-server that speaks S3's listing, lists each in a fresh process with the store and with a floor (os.scandir and
-stat; the SDK's paginator alone), prints keys/s, growth of peak memory, and the ratio of the times.
+server that speaks S3's listing; lists each in a fresh process with the store and with a floor
+(os.scandir and stat; the SDK's paginator alone); prints keys/s, growth of peak memory, time ratio.
 """  # fmt: skip
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scanner.config import Settings
     from scanner.engines.local import Progress
     from scanner.model import SavedRun
-    from scanner.reports import RenderOptions
+    from scanner.reports import RenderOptions, Report
 
 FORMATS = ("table", "json", "csv", "parquet", "sarif", "html")
 WRONG = 2
@@ -37,7 +37,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[datetime]):
     """A date or an ISO 8601 timestamp; without a zone it is UTC, a date is its first moment."""
 
     name = "date"
@@ -121,10 +121,11 @@ _scan_options = _together(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", "-V", prog_name="consentry")
 def consentry() -> None:
-    """May these face images and biometric fields be used for this purpose, by this recipient, today?
+    """May these face images and biometric fields be used for this purpose, by this recipient,
+    today?
 
-    Exit codes: 0 clean and complete, 1 violations, 2 wrong use or configuration, 3 not everything could be
-    looked at (or nothing to scan), 4 both 1 and 3, 130 interrupted.
+    Exit codes: 0 clean and complete, 1 violations, 2 wrong use or configuration, 3 not everything
+    could be looked at (or nothing to scan), 4 both 1 and 3, 130 interrupted.
     """
 
 
@@ -404,8 +405,14 @@ def _progress(options: dict[str, Any]) -> Iterator[Callable[[Progress], None]]:
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn  # noqa: I001
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     colour = None if options["no_color"] else "auto"
     console = Console(stderr=True, color_system=colour, no_color=options["no_color"])  # type: ignore[arg-type]
@@ -430,10 +437,8 @@ def _progress(options: dict[str, Any]) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _print_reports(
-    run: SavedRun, options: dict[str, Any], configured: Sequence[str]
-) -> None:
-    """Each -f goes to its -o; without one, text goes to standard output and files beside the run."""
+def _print_reports(run: SavedRun, options: dict[str, Any], configured: Sequence[str]) -> None:
+    """Each -f goes to its -o; without one, text goes to stdout and files beside the run."""
     from scanner.reports import all_reports
 
     formats = options["formats"] or tuple(configured) or ("table",)
@@ -449,25 +454,25 @@ def _print_reports(
             target = str(run.folder / f"report{report_format.suffix}")
             _say(f"{name} report: {target}", options)
         if report_format.folder:
-            if target in (None, "-"):
+            if target is None or target == "-":
                 raise UsageError(f"-f {name} writes a folder: name it with -o DIR")
-            report_format.render(run, None, Path(str(target)), _render_options(options, None))
-        elif target in (None, "-"):
+            report_format.render(run, None, Path(target), _render_options(options, None))
+        elif target is None or target == "-":
             printed = True
             stream = click.get_binary_stream("stdout")
             report_format.render(run, stream, None, _render_options(options, sys.stdout))
             stream.flush()
         else:
-            _write(Path(str(target)), report_format.render, run, _render_options(options, None))
+            _write(Path(target), report_format, run, _render_options(options, None))
 
 
-def _write(path: Path, render: Any, run: SavedRun, how: RenderOptions) -> None:
+def _write(path: Path, report_format: Report, run: SavedRun, how: RenderOptions) -> None:
     """A whole report or none: written beside its place, then moved there; mode 0600."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
-            render(run, file, None, how)
+            report_format.render(run, file, None, how)
         temporary.replace(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot write the report there ({error.strerror})") from error
@@ -517,7 +522,8 @@ def main() -> None:
         click.echo(f"consentry: {error}", err=True)
         sys.exit(2)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); the exit code still says nothing was judged.
+        # The reader of our output went away (`| head`); the exit code still says nothing was
+        # judged.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(CRASH)
@@ -525,8 +531,6 @@ def main() -> None:
         if os.environ.get("CONSENTRY_DEBUG"):
             raise
         kind = type(error).__name__
-        click.echo(
-            f"consentry: internal error ({kind}); nothing was proved. Set CONSENTRY_DEBUG=1 to see where",
-            err=True,
-        )
+        hint = "nothing was proved; CONSENTRY_DEBUG=1 shows where"
+        click.echo(f"consentry: internal error ({kind}); {hint}", err=True)
         sys.exit(CRASH)

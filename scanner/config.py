@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import date, datetime
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -21,10 +21,11 @@ from scanner.model import (
     Representation,
     StoreSpec,
 )
-from scanner.moments import DATE_FORMS, in_utc, parse_moment, start_of
+from scanner.tree import Node, is_url, resolve
 from scanner.vocabulary import (
     FAIL_ON,
     KEY_QUALITIES,
+    LEGAL_BASES,
     REGISTRY_COLUMNS,
     REPRESENTATIONS,
     SOURCES,
@@ -33,7 +34,6 @@ from scanner.vocabulary import (
     suggestion,
     word,
 )
-from scanner.vocabulary import LEGAL_BASES as _LEGAL_BASES
 from scanner.yamlsafe import load_yaml
 
 FILE_NAME = "consentry.yaml"
@@ -46,7 +46,6 @@ CHILD_AGE = 14  # PIPA 22-2, PIPL 31
 
 FailOn = Literal["error", "warning", "review"]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DATABASE = re.compile(r"postgres(?:ql)?://")
 
 
@@ -145,11 +144,6 @@ def _lies_under(target: str, prefix: str) -> bool:
     return target.startswith(prefix if prefix.endswith("/") else prefix + "/")
 
 
-def is_url(text: str) -> bool:
-    """Whether `text` is a URL rather than a local path."""
-    return _URL.match(text) is not None
-
-
 def find_config(explicit: Path | None, targets: Sequence[str], cwd: Path) -> Path | None:
     """The configuration to use: `--config`, else ./consentry.yaml, else the one in the only, local
     target.
@@ -196,144 +190,6 @@ def load_settings(
     return _override(settings, given, here)
 
 
-# ---------------------------------------------------------------- the tree
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A value of the file with its place, so that every complaint says where."""
-
-    file: Path
-    path: str  # "datasets[0].include"
-    value: object
-
-    def wrong(self, message: str) -> ConfigError:
-        return ConfigError(f"{self.file}: {self.path + ': ' if self.path else ''}{message}")
-
-    def expected(self, what: str) -> ConfigError:
-        return self.wrong(f"expected {what}, got {_type_name(self.value)}")
-
-    def keys(self, *known: str) -> dict[str, _Node]:
-        """The entries of a mapping whose keys are all among `known`; those without a value are left
-        out."""
-        if self.value is None:
-            return {}
-        if not isinstance(self.value, dict):
-            raise self.expected("keys and values")
-        for name in self.value:
-            if name not in known:
-                hint = suggestion(str(name), known) or f"; known here: {', '.join(known)}"
-                raise self.wrong(f"unknown key {str(name)[:80]!r}{hint}")
-        return {
-            name: self.at(name, value) for name, value in self.value.items() if value is not None
-        }
-
-    def named(self, what: str) -> dict[str, _Node]:
-        """The entries of a mapping whose keys are free."""
-        if not isinstance(self.value, dict):
-            raise self.expected(what)
-        return {str(name): self.at(str(name), value) for name, value in self.value.items()}
-
-    def items(self, what: str) -> list[_Node]:
-        if not isinstance(self.value, list):
-            raise self.expected(what)
-        return [_Node(self.file, f"{self.path}[{i}]", value) for i, value in enumerate(self.value)]
-
-    def at(self, name: str, value: object) -> _Node:
-        return _Node(self.file, f"{self.path}.{name}" if self.path else name, value)
-
-    def text(self, what: str = "text") -> str:
-        if not isinstance(self.value, str):
-            numeric = isinstance(self.value, (int, float, date)) and not isinstance(
-                self.value, bool
-            )
-            hint = " (put it in quotes)" if numeric else ""
-            raise self.wrong(f"expected {what}, got {_type_name(self.value)}{hint}")
-        text = self.value.strip()
-        if not text:
-            raise self.wrong(f"expected {what}, got nothing")
-        if not text.isprintable():
-            raise self.wrong(f"expected {what}, got text with control characters")
-        return text
-
-    def texts(self, what: str) -> tuple[str, ...]:
-        return tuple(node.text("text") for node in self.items(what))
-
-    def flag(self) -> bool:
-        if not isinstance(self.value, bool):
-            raise self.expected("true or false")
-        return self.value
-
-    def whole(self, low: int, high: int) -> int:
-        if isinstance(self.value, bool) or not isinstance(self.value, int):
-            raise self.expected(f"a whole number from {low} to {high}")
-        if not low <= self.value <= high:
-            raise self.wrong(f"expected a whole number from {low} to {high}, got {self.value}")
-        return self.value
-
-    def one_of(self, known: Mapping[str, str]) -> str:
-        text = self.text(f"one of {choices(known)}")
-        found = word(text, known)
-        if found is None:
-            hint = suggestion(text, known.values())
-            raise self.wrong(f"expected one of {choices(known)}, got {text[:80]!r}{hint}")
-        return found
-
-    def country(self) -> str:
-        text = self.text("a country code such as KR")
-        code = country(text)
-        if code is None:
-            raise self.wrong(f"expected an ISO 3166 country code such as KR, got {text[:80]!r}")
-        return code
-
-    def end(self) -> datetime:
-        """A moment that ends something: a day alone lasts until its end."""
-        value = self.value
-        moment: datetime | None = None
-        if isinstance(value, datetime):
-            moment = in_utc(value)
-        elif isinstance(value, date):
-            moment = start_of(value, upper=True)
-        elif isinstance(value, str):
-            moment = parse_moment(value, upper=True)
-            if moment is None:
-                raise self.wrong(f"expected a date such as {DATE_FORMS}, got {value[:80]!r}")
-        if moment is None:
-            raise self.expected(f"a date such as {DATE_FORMS}")
-        return moment
-
-    def local_or_url(self, what: str) -> str:
-        """An absolute path (relative ones start at the file), or a URL as it is."""
-        text = self.text(what)
-        return text if is_url(text) else str(resolve(self.file.parent, text))
-
-
-def resolve(folder: Path, text: str) -> Path:
-    """`text` as an absolute path, relative ones from `folder`; `~` is the home folder, `..` is
-    resolved."""
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:  # no home folder
-        path = Path(text)
-    return Path(os.path.normpath(folder.absolute() / path))
-
-
-def _type_name(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, date):
-        return "a date"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "keys and values"
-    return "text"
-
-
 # ---------------------------------------------------------------- the file, key by key
 
 
@@ -349,7 +205,7 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
         raise ConfigError(
             f"{file}: cannot be read ({error.strerror or type(error).__name__})"
         ) from None
-    top = _Node(file, "", tree).keys(
+    top = Node(file, "", tree).keys(
         "version", "targets", "stores", "declared_use", "datasets", "registries", "policies",
         "fail_on", "output", "child_age", "include", "exclude", "limits", "jobs", "face_detector",
         "follow_symlinks",
@@ -405,20 +261,20 @@ def _found_in_target(file: Path, overrides: Overrides, cwd: Path) -> bool:
     )
 
 
-def _targets(node: _Node) -> tuple[str, ...]:
+def _targets(node: Node) -> tuple[str, ...]:
     return tuple(
         item.local_or_url("a folder or a URL") for item in node.items("a list of folders or URLs")
     )
 
 
-def _policies(node: _Node) -> tuple[str, ...]:
+def _policies(node: Node) -> tuple[str, ...]:
     packs = node.texts("a list of packs")
     if not packs:
         raise node.wrong("expected at least one pack; nothing would be checked")
     return tuple(dict.fromkeys(packs))
 
 
-def _stores(node: _Node) -> dict[str, StoreOptions]:
+def _stores(node: Node) -> dict[str, StoreOptions]:
     stores: dict[str, StoreOptions] = {}
     for prefix, entry in node.named("options by URL prefix").items():
         options = entry.keys("profile", "endpoint_url", "region", "anonymous")
@@ -436,12 +292,12 @@ def _stores(node: _Node) -> dict[str, StoreOptions]:
     return stores
 
 
-def _limits(node: _Node) -> Limits:
+def _limits(node: Node) -> Limits:
     entries = node.keys(*(entry.name for entry in fields(Limits)))
     return Limits(**{name: entry.whole(1, 2**62) for name, entry in entries.items()})
 
 
-def _datasets(node: _Node) -> tuple[DatasetSpec, ...]:
+def _datasets(node: Node) -> tuple[DatasetSpec, ...]:
     datasets = tuple(_dataset(item) for item in node.items("a list of datasets"))
     seen: dict[str, int] = {}
     for position, dataset in enumerate(datasets):
@@ -451,7 +307,7 @@ def _datasets(node: _Node) -> tuple[DatasetSpec, ...]:
     return datasets
 
 
-def _dataset(node: _Node) -> DatasetSpec:
+def _dataset(node: Node) -> DatasetSpec:
     entries = node.keys(
         "id", "include", "manifest", "subject_from", "subject_column", "controller", "jurisdiction",
         "jurisdiction_from", "collected_for", "legal_basis", "source", "representation",
@@ -505,7 +361,7 @@ def _dataset(node: _Node) -> DatasetSpec:
     )
 
 
-def _manifest(node: _Node, jurisdiction: str | None) -> ManifestSpec:
+def _manifest(node: Node, jurisdiction: str | None) -> ManifestSpec:
     columns = ("location", "subject", "age", "birth_date", "birth_year")
     entries = node.keys("path", *columns)
     for key in ("path", "location"):
@@ -524,12 +380,14 @@ def _manifest(node: _Node, jurisdiction: str | None) -> ManifestSpec:
     )
 
 
-def _subject_pattern(node: _Node) -> str:
+def _subject_pattern(node: Node) -> str:
     if not isinstance(node.value, str):
         raise node.expected("a regular expression with a group (?P<subject>…)")
     try:
-        pattern = re.compile(node.value)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # "possible nested set": it may mean something else soon
+            pattern = re.compile(node.value)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
         # re's own messages quote nothing but the pattern, which the reader wrote
         raise node.wrong(f"not a regular expression ({error})") from None
     if "subject" not in pattern.groupindex:
@@ -539,22 +397,22 @@ def _subject_pattern(node: _Node) -> str:
     return node.value
 
 
-def _basis(node: _Node) -> str | None:
+def _basis(node: Node) -> str | None:
     text = node.text("a legal basis")
     basis = legal_basis(text)
     if basis is None:
-        hint = suggestion(text, _LEGAL_BASES.values())
+        hint = suggestion(text, LEGAL_BASES.values())
         raise node.wrong(
-            f"expected one of {choices(_LEGAL_BASES)}, statute:<cite>, got {text[:80]!r}{hint}"
+            f"expected one of {choices(LEGAL_BASES)}, statute:<cite>, got {text[:80]!r}{hint}"
         )
     return None if basis == "none" else basis
 
 
-def _registries(node: _Node) -> tuple[RegistrySpec, ...]:
+def _registries(node: Node) -> tuple[RegistrySpec, ...]:
     return tuple(_registry(name, entry) for name, entry in node.keys(*REGISTRY_COLUMNS).items())
 
 
-def _registry(name: str, node: _Node) -> RegistrySpec:
+def _registry(name: str, node: Node) -> RegistrySpec:
     if isinstance(node.value, str):
         if _DATABASE.match(node.value.strip()):
             raise node.wrong("a database needs its table: {url: postgresql://…, table: …}")
@@ -586,8 +444,6 @@ def _registry(name: str, node: _Node) -> RegistrySpec:
 
 
 def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
-    from dataclasses import replace
-
     use = settings.declared_use
     to = use.to
     if given.to is not None:

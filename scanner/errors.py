@@ -9,8 +9,8 @@ ScannerError                     what, where and what to do, in one line
 ├── StoreError                   a store cannot be listed or opened                 (reason code)
 └── Unreadable                   one item cannot be looked at                       (reason code)
 
-The first five end a run before it starts. The last two carry a coverage reason (`model.Reason`) and become
-a coverage row: they never end a run.
+The first five end a run before it starts. The last two carry a coverage reason (`model.Reason`) and
+become a coverage row: they never end a run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class StoreError(ScannerError):
 class Unreadable(ScannerError):
     """One item cannot be looked at (whole); `reason` is the coverage reason code.
 
-    `detail` is printed in reports: it never holds content of the item, only what kind of trouble it is.
+    `detail` is printed in reports: it never holds content of the item, only what kind of trouble it
+    is.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:

@@ -1,9 +1,10 @@
-"""What was looked at: coverage and detections of one run, streamed to Parquet, with the invariant checked.
+"""What was looked at: coverage and detections of one run, streamed to Parquet, with the invariant
+checked.
 
 Layout of a run folder (mode 0700, files 0600; subjects appear only as keyed digests):
 
-    .consentry/runs/<id>/coverage.parquet detections.parquet items.parquet     written while scanning
-                         findings.parquet affected.parquet run.json            written after judging
+    .consentry/runs/<id>/coverage.parquet detections.parquet items.parquet   written while scanning
+                         findings.parquet affected.parquet run.json          written after judging
 
 Nothing but this program's own output folder is ever written to.
 """
@@ -192,7 +193,7 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _coverage(path: Path) -> tuple[dict[str, int], pa.Table]:
-    states = dict.fromkeys(STATES, 0)
+    states: dict[str, int] = dict.fromkeys(STATES, 0)
     gaps: list[pa.RecordBatch] = []
     for batch in _batches(path, schemas.COVERAGE.names):
         objects = batch.filter(batch.column("is_object"))
@@ -225,9 +226,7 @@ def first_seen(output: Path) -> dict[str, datetime]:
     if not saved:
         return {}
     try:
-        table = pq.read_table(
-            saved[-1] / "findings.parquet", columns=["finding_id", "first_seen"]
-        )
+        table = pq.read_table(saved[-1] / "findings.parquet", columns=["finding_id", "first_seen"])
     except (OSError, pa.ArrowException):
         return {}  # an older run was damaged: then every finding is new, which hides nothing
     return dict(

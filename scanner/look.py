@@ -1,8 +1,9 @@
 """Look at one object: readers unfold it into items, detectors judge each item.
 
-The recursion of the whole program lives here and nowhere else: bytes → reader → parts; a part that is a Blob goes
-through the same steps again, up to `Limits.max_depth` levels and within one budget of produced bytes per object.
-Exceptions are caught broadly in this one place: whatever an item does, it costs itself, and is a Problem.
+The recursion of the whole program lives here and nowhere else: bytes → reader → parts; a part that
+is a Blob goes through the same steps again, up to `Limits.max_depth` levels and within one budget
+of produced bytes per object. Exceptions are caught broadly in this one place: whatever an item
+does, it costs itself, and is a Problem.
 """
 
 from __future__ import annotations
@@ -158,7 +159,9 @@ class Looker:
                     yield from self._judge(part, blob.location, tables)
                 if budget.broken is not None:
                     return
-            if not opened:  # whole, and nothing in it: an empty archive, or one with closed members only
+            if (
+                not opened
+            ):  # whole, and nothing in it: an empty archive, or one with closed members only
                 opened = True
                 yield Seen(blob.location, media_type)
         except Unreadable as error:

@@ -1,7 +1,7 @@
 """Every type that passes between stages; read this first.
 
-    stores ──ObjectInfo, stream──► readers ──Blob, Picture, TableBatch, Text, Problem──► detectors ──Detection──►
-    ledger (Parquet) ──► policy (with Context) ──► findings ──► reports (SavedRun)
+    stores ──ObjectInfo, stream──► readers ──Blob, Picture, TableBatch, Text, Problem──► detectors
+    ──Detection──► ledger (Parquet) ──► policy (with Context) ──► findings ──► reports (SavedRun)
 
 All types are frozen: a stage yields new values, it never edits the ones it was given.
 """
@@ -56,15 +56,18 @@ Reason = Literal[
     "interrupted",  # the run was stopped before this object
     "model",  # the detector failed on it
 ]
-REASONS: frozenset[str] = frozenset(get_args(Reason))  # excluded objects carry "rule:<pattern>" instead
+REASONS: frozenset[str] = frozenset(
+    get_args(Reason)
+)  # excluded objects carry "rule:<pattern>" instead
 STATES: tuple[State, ...] = get_args(State)
 
 KINDS: frozenset[str] = frozenset(
     {
-        "biometric.face", "biometric.fingerprint", "biometric.palm", "biometric.vein", "biometric.iris",
-        "biometric.retina", "biometric.voice", "biometric.gait", "biometric.dna", "biometric.signature",
-        "biometric.keystroke", "identifier.passport", "identifier.national_id", "identifier.subject_id",
-        "identifier.name", "attribute.nationality", "attribute.gender", "attribute.age", "attribute.ethnicity",
+        "biometric.face", "biometric.fingerprint", "biometric.palm", "biometric.vein",
+        "biometric.iris", "biometric.retina", "biometric.voice", "biometric.gait", "biometric.dna",
+        "biometric.signature", "biometric.keystroke", "identifier.passport",
+        "identifier.national_id", "identifier.subject_id", "identifier.name",
+        "attribute.nationality", "attribute.gender", "attribute.age", "attribute.ethnicity",
         "location.gps", "document.mrz", "document.id_card",
     }
 )  # fmt: skip
@@ -75,7 +78,8 @@ _LOOKS_ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
 
 
 def printable(name: str) -> str:
-    r"""A key as valid Unicode, reversibly: bytes that are not UTF-8 (surrogates here) print as `\xNN`.
+    r"""A key as valid Unicode, reversibly: bytes that are not UTF-8 (surrogates here) print as
+    `\xNN`.
 
     Where a name holds such bytes, or text that looks like one, its backslashes are doubled.
     """
@@ -89,7 +93,9 @@ def printable(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A name inside a parent; prints `s3://b/faces.tar!/000123.jpg` or `people.parquet!/row=17/photo`."""
+    """A name inside a parent; prints `s3://b/faces.tar!/000123.jpg` or
+    `people.parquet!/row=17/photo`.
+    """
 
     name: str
     parent: Location | None = None
@@ -111,7 +117,9 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that could not be looked at, or not whole; always ends as a coverage row, never only in a log."""
+    """Something that could not be looked at, or not whole; always ends as a coverage row, never
+    only in a log.
+    """
 
     location: Location
     reason: Reason
@@ -126,13 +134,17 @@ class ObjectInfo:
     size: int  # bytes
     version: str = ""  # version id or etag; local: "<ctime_ns>-<size>-<inode>"
     mtime: datetime | None = None
-    problem: tuple[Reason, str] | None = None  # listed, but already known to be unreadable: (reason, detail)
+    problem: tuple[Reason, str] | None = (
+        None  # listed, but already known to be unreadable: (reason, detail)
+    )
     excluded: str | None = None  # listed, but not to be opened: the rule's name, e.g. "symlink"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """A target as the user wrote it, with its options; small and picklable, opened anew in every worker."""
+    """A target as the user wrote it, with its options; small and picklable, opened anew in every
+    worker.
+    """
 
     url: str  # "s3://bucket/prefix", "/data/faces", "gs://bucket"
     profile: str | None = None
@@ -140,7 +152,9 @@ class StoreSpec:
     region: str | None = None
     anonymous: bool = False
     follow_symlinks: bool = False
-    skip: tuple[str, ...] = ()  # absolute local folders that belong to this program (its own output)
+    skip: tuple[
+        str, ...
+    ] = ()  # absolute local folders that belong to this program (its own output)
 
 
 # ---------------------------------------------------------------- what readers yield
@@ -156,7 +170,9 @@ class Limits:
     max_pixels: int = 178_956_970  # of one image (Pillow's own error threshold)
     max_member_bytes: int = 1 << 30  # a member that has to be held in memory
     max_total_bytes: int = 1 << 40  # bytes produced from one object, all levels together
-    max_ratio: int = 1_000  # bytes produced / bytes read, once more than `ratio_after` were produced
+    max_ratio: int = (
+        1_000  # bytes produced / bytes read, once more than `ratio_after` were produced
+    )
     ratio_after: int = 64 << 20
     max_cell_bytes: int = 256 << 20  # one table cell or one text line
 
@@ -171,10 +187,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes to be looked at, wherever they come from: an object, an archive member, a table cell."""
+    """Bytes to be looked at, wherever they are: an object, an archive member, a table cell."""
 
     location: Location
-    stream: BinaryIO  # at offset 0; may not be seekable (ask `stream.seekable()`); closed by its maker
+    stream: (
+        BinaryIO  # at offset 0; may not be seekable (ask `stream.seekable()`); closed by its maker
+    )
     size: int | None = None  # bytes, if known without reading
     record: Record | None = None
 
@@ -202,17 +220,21 @@ class ImageMetadata:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableBatch:
-    """Some consecutive rows of one table; `location` and the schema are the same for all batches of a table.
+    """Some consecutive rows of one table; `location` and the schema are the same for all batches of
+    a table.
 
-    Column names are the file's own; nested structs are flattened to dotted names ("person.photo"). The types
-    are what the file gives: CSV cells are all strings. Images in cells come as Blobs of their own, beside.
+    Column names are the file's own; nested structs are flattened to dotted names ("person.photo").
+    The types are what the file gives: CSV cells are all strings. Images in cells come as Blobs of
+    their own, beside.
     """
 
     location: Location
     first_row: int  # 0-based number of the first row of this batch
     batch: pa.RecordBatch
     last: bool = False  # no further batch of this table follows
-    subject_keys: tuple[str | None, ...] | None = None  # per row, where the dataset names a subject column
+    subject_keys: tuple[str | None, ...] | None = (
+        None  # per row, where the dataset names a subject column
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +257,9 @@ class ReadOptions:
 
     limits: Limits = field(default_factory=Limits)
     subject_column: str | None = None  # of tables, from the dataset's declaration
-    look_px: int = 640  # detectors see pictures at most about this long: JPEGs may be decoded reduced to >= it
+    look_px: int = (
+        640  # detectors see pictures at most about this long: JPEGs may be decoded reduced to >= it
+    )
 
 
 # ---------------------------------------------------------------- what detectors yield
@@ -254,7 +278,9 @@ class Detection:
     detector_version: str
     representation: Representation | None = None
     count: int = 1  # records of this item that it stands for (rows of a column)
-    box: tuple[float, float, float, float] | None = None  # x, y, w, h in pixels of the upright image
+    box: tuple[float, float, float, float] | None = (
+        None  # x, y, w, h in pixels of the upright image
+    )
     subject_key: str | None = None  # raw, from the row; leaves the worker only as a keyed digest
 
 
@@ -293,8 +319,12 @@ class DatasetSpec:
     id: str
     include: tuple[str, ...] = ("**",)
     manifest: ManifestSpec | None = None
-    subject_from: str | None = None  # regular expression on the location within the target, group "subject"
-    subject_column: str | None = None  # column of tables in the dataset that names the row's subject
+    subject_from: str | None = (
+        None  # regular expression on the location within the target, group "subject"
+    )
+    subject_column: str | None = (
+        None  # column of tables in the dataset that names the row's subject
+    )
     controller: str | None = None
     jurisdiction: str | None = None
     jurisdiction_from: str | None = None
@@ -328,7 +358,9 @@ class DeclaredUse:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """All that is claimed about the data: Arrow tables with the schemas of `schemas.py`, subjects as digests."""
+    """All that is claimed about the data: Arrow tables with the schemas of `schemas.py`, subjects
+    as digests.
+    """
 
     datasets: pa.Table
     manifest_rows: pa.Table
@@ -371,13 +403,15 @@ class RunInfo:
     targets: tuple[str, ...]
     policies: tuple[str, ...]
     settings: Mapping[str, object]
-    notes: tuple[str, ...] = ()  # what a reader of the report must know (e.g. the declared use was not judged)
+    notes: tuple[
+        str, ...
+    ] = ()  # what a reader of the report must know (e.g. the declared use was not judged)
     interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedRun:
-    """A finished run on disk: run.json, findings/affected/coverage/detections.parquet (schemas.py)."""
+    """A finished run on disk: run.json and the Parquet files of `schemas.py`."""
 
     folder: Path
     info: RunInfo

@@ -86,7 +86,7 @@ def _zone(text: str | None) -> timezone | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The moment in UTC, at the ends of time if it lies beyond; without a zone it is UTC already."""
+    """The moment in UTC, or the end of time it lies beyond; without a zone it is UTC already."""
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:

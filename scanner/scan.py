@@ -42,9 +42,10 @@ def scan(
 ) -> SavedRun:
     """Look at every object of `settings.targets`, judge what was seen, save the run and return it.
 
-    `started` names the run; the moment that consents and retention are judged at is `as_of`, or `started`.
-    Raises UsageError, ConfigError, PolicyError, MissingExtra or ModelMissing before anything is read;
-    what goes wrong later is a coverage row. `stop` is polled: once true, the partial run is judged and saved.
+    `started` names the run; the moment that consents and retention are judged at is `as_of`, or
+    `started`. Raises UsageError, ConfigError, PolicyError, MissingExtra or ModelMissing before
+    anything is read; what goes wrong later is a coverage row. `stop` is polled: once true, the
+    partial run is judged and saved.
     """
     if not settings.targets:
         raise UsageError("nothing to scan: name a TARGET, or list targets in consentry.yaml")
@@ -139,7 +140,9 @@ def scan(
 
 
 def exit_code(findings: pa.Table, fail_on: str, complete: bool, interrupted: bool) -> int:
-    """The contract of design section 7: 0 clean, 1 violations, 3 incomplete, 4 both, 130 interrupted."""
+    """The contract of design section 7: 0 clean, 1 violations, 3 incomplete, 4 both, 130
+    interrupted.
+    """
     if interrupted:
         return INTERRUPTED
     counted = findings.filter(pc.is_null(findings.column("suppressed_by")))

@@ -1,4 +1,4 @@
-"""The Arrow schemas of every table that this program reads, keeps or prints; public and versioned."""
+"""The Arrow schemas of every table that is read, kept or printed; public and versioned."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ DETECTIONS = pa.schema(
     ]
 )
 
-# Every item looked at in datasets that have a manifest, so that rows and objects can be joined both ways.
+# Every item looked at in datasets that have a manifest, so that rows and objects can be joined both
+# ways.
 ITEMS = pa.schema([("dataset_id", _S), ("item_key", _S)])
 
 DATASETS = pa.schema(
@@ -158,4 +159,6 @@ FINDINGS = pa.schema(
     ]
 )
 
-AFFECTED = pa.schema([("finding_id", _S), ("location", _S), ("item_id", _S), ("subject_digest", _S)])
+AFFECTED = pa.schema(
+    [("finding_id", _S), ("location", _S), ("item_id", _S), ("subject_digest", _S)]
+)

@@ -41,8 +41,12 @@ def consentry(tmp_path: Path) -> Run:
     home.mkdir()
     work.mkdir()
 
-    def run(*args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("CONSENTRY_", "AWS_"))}
+    def run(
+        *args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Result:
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("CONSENTRY_", "AWS_"))
+        }
         environment |= {
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / ".config"),

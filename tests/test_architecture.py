@@ -11,7 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "scanner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 STAGES = ("stores", "readers", "detectors", "context", "policy", "reports")
 # What stages may share: types, errors, schemas, and small neutral modules.
-SHARED = {"model", "errors", "schemas", "subjects", "yamlsafe", "moments", "__version__"}
+SHARED = {
+    "model", "errors", "schemas", "subjects", "yamlsafe", "moments", "vocabulary", "countries",
+    "__version__",
+}  # fmt: skip
 
 # library → the only places that may import it
 HEAVY = {

@@ -12,13 +12,31 @@ from scanner.countries import country
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("KR", "KR"), ("kr", "KR"), (" kor ", "KR"), ("South Korea", "KR"), ("Korea, Republic of", "KR"),
-        ("North Korea", "KP"), ("USA", "US"), ("United States", "US"), ("united  kingdom", "GB"), ("UK", "GB"),
-        ("Viet Nam", "VN"), ("Vietnam", "VN"), ("NO", "NO"), ("US-IL", "US-IL"), ("ca-qc", "CA-QC"),
-        ("Côte d’Ivoire", None), ("Cote d'Ivoire", "CI"), ("ZZ", None), ("KRX", None), ("ZZ-1", None), ("", None),
-        ("Atlantis", None), ("EU", "EU"),
+        ("KR", "KR"),
+        ("kr", "KR"),
+        (" kor ", "KR"),
+        ("South Korea", "KR"),
+        ("Korea, Republic of", "KR"),
+        ("North Korea", "KP"),
+        ("USA", "US"),
+        ("United States", "US"),
+        ("united  kingdom", "GB"),
+        ("UK", "GB"),
+        ("Viet Nam", "VN"),
+        ("Vietnam", "VN"),
+        ("NO", "NO"),
+        ("US-IL", "US-IL"),
+        ("ca-qc", "CA-QC"),
+        ("Côte d’Ivoire", None),
+        ("Cote d'Ivoire", "CI"),
+        ("ZZ", None),
+        ("KRX", None),
+        ("ZZ-1", None),
+        ("", None),
+        ("Atlantis", None),
+        ("EU", "EU"),
     ],
-)  # fmt: skip
+)
 def test_names(text: str, code: str | None) -> None:
     assert country(text) == code
 

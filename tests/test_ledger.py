@@ -19,13 +19,22 @@ def _row(name: str, state: str, reason: str | None = None, *, is_object: bool = 
     return (name, "v", 1, "text/csv", "d", state, reason, None, 1, 1, is_object)
 
 
+_NESTED = _row("a!/x", "error", "depth", is_object=False)
+
+
 def _info(book: ledger.Ledger) -> RunInfo:
     return RunInfo(book.id, "0", NOW, NOW, NOW, ("t",), ("baseline",), {}, ("a note",))
 
 
 def test_invariant(tmp_path: Path) -> None:
     book = ledger.Ledger(tmp_path, NOW)
-    book.add([_row("a", "scanned"), _row("b", "error", "denied"), _row("b!/x", "error", "depth", is_object=False)])
+    book.add(
+        [
+            _row("a", "scanned"),
+            _row("b", "error", "denied"),
+            _row("b!/x", "error", "depth", is_object=False),
+        ]
+    )
     book.listed = 3
     with pytest.raises(ScannerError, match="3 objects listed but 2"):
         book.close()
@@ -42,7 +51,7 @@ def test_unknown_state_is_refused(tmp_path: Path) -> None:
 def test_save_and_load(tmp_path: Path) -> None:
     book = ledger.Ledger(tmp_path, NOW)
     book.add(
-        [_row("b", "error", "denied"), _row("a", "partial", "depth"), _row("a!/x", "error", "depth", is_object=False)],
+        [_row("b", "error", "denied"), _row("a", "partial", "depth"), _NESTED],
         [("a", "1" * 32, "biometric.face", None, "content", 2, 0.9, "certain", [1.0, 2.0, 3.0, 4.0],
           "centerface", "1", None, "d", "a", "a")],
     )  # fmt: skip
@@ -51,7 +60,9 @@ def test_save_and_load(tmp_path: Path) -> None:
     book.listed = ledger.FLUSH_ROWS + 7
     book.close()
     findings = schemas.FINDINGS.empty_table()
-    saved = ledger.save(book.folder, _info(book), exit_code=3, complete=False, rules=(), findings=findings)
+    saved = ledger.save(
+        book.folder, _info(book), exit_code=3, complete=False, rules=(), findings=findings
+    )
     assert saved.coverage_counts["scanned"] == ledger.FLUSH_ROWS + 5
     assert saved.coverage_gaps.column("location").to_pylist() == ["a", "a!/x", "b"]
     assert saved.detection_counts == {"biometric.face": 2}

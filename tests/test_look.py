@@ -54,7 +54,7 @@ def test_a_picture_in_a_zip_in_a_zip() -> None:
     sights = _look(_zip(a=_zip(b=_png(9, 9))))
     assert [str(s.location) for s in sights if isinstance(s, Detection)] == ["x!/a!/b"]
     assert _problems(sights) == []
-    assert [s.media_type for s in sights if isinstance(s, Seen)][0] == "application/zip"
+    assert next(s.media_type for s in sights if isinstance(s, Seen)) == "application/zip"
 
 
 def test_a_detector_that_breaks_costs_one_item_and_tells_nothing() -> None:

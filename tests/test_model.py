@@ -20,7 +20,12 @@ def test_location_prints_the_whole_path() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "shown"),
-    [(b"a.jpg", "a.jpg"), (b"\xff\\x", "\\xff\\\\x"), ("얼굴".encode(), "얼굴"), (b"a\\xffb", "a\\\\xffb")],
+    [
+        (b"a.jpg", "a.jpg"),
+        (b"\xff\\x", "\\xff\\\\x"),
+        ("얼굴".encode(), "얼굴"),
+        (b"a\\xffb", "a\\\\xffb"),
+    ],
 )
 def test_printable(raw: bytes, shown: str) -> None:
     assert printable(os.fsdecode(raw)) == shown
@@ -31,7 +36,11 @@ def _back(shown: str) -> bytes:
         return shown.encode()
     parts = re.findall(r"\\\\|\\x[0-9a-f]{2}|[^\\]+|\\", shown)
     return b"".join(
-        b"\\" if p == "\\\\" else bytes([int(p[2:], 16)]) if re.fullmatch(r"\\x..", p) else p.encode()
+        b"\\"
+        if p == "\\\\"
+        else bytes([int(p[2:], 16)])
+        if re.fullmatch(r"\\x..", p)
+        else p.encode()
         for p in parts
     )
 

@@ -1,4 +1,6 @@
-"""What an installation is made of: one OpenCV, both distributions at one version; all five fixed packages used."""
+"""What an installation is made of: one OpenCV, both distributions at one version; all five fixed
+packages used.
+"""
 
 from __future__ import annotations
 

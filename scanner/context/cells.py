@@ -62,6 +62,17 @@ def texts(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
+def distinct(values: pa.Array, read: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """`read`, which looks at one cell at a time, applied to the distinct ones of texts."""
+    if not pa.types.is_string(values.type):
+        return read(values)
+    coded = pc.dictionary_encode(values)
+    try:
+        return pc.take(read(coded.dictionary), coded.indices)
+    except BadCell as bad:
+        raise BadCell(pc.index(coded.indices, bad.index).as_py(), bad.expected) from None
+
+
 def each(values: pa.Array, read: Callable[[str], object | None], kind: pa.DataType) -> pa.Array:
     """`read` applied once to every distinct text; null where the cell is blank or `read` gives
     None."""
@@ -97,14 +108,10 @@ def moments(values: pa.Array, *, upper: bool) -> pa.Array:
     kind = values.type
     if pa.types.is_timestamp(kind):
         try:
-            cast_ = (
-                values.cast(pa.timestamp("us", kind.tz), safe=False)
-                if kind.unit == "ns"
-                else values.cast(pa.timestamp("us", kind.tz))
-            )
+            in_us = values.cast(pa.timestamp("us", kind.tz), safe=kind.unit != "ns")
         except pa.ArrowInvalid:  # seconds beyond what microseconds can count
             raise BadCell(_first(pc.is_valid(values)), f"a date such as {DATE_FORMS}") from None
-        return _clamped(cast_.cast(TIMESTAMP))
+        return _clamped(in_us.cast(TIMESTAMP))
     if pa.types.is_date(kind):
         return _clamped(_days(values.cast(pa.date32()), upper))
     if pa.types.is_boolean(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):

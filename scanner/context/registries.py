@@ -145,11 +145,8 @@ def _read(spec: RegistrySpec, source: Source, key: SubjectKey) -> pa.Table:
         for position, column in enumerate(columns):
             is_subject = column.ours == "subject_key"
             try:
-                values = (
-                    key.digest_array(raw.column(position))
-                    if is_subject
-                    else column.read(raw.column(position))
-                )
+                here = raw.column(position)
+                values = key.digest_array(here) if is_subject else column.read(here)
             except BadCell as bad:
                 raise _bad(
                     source, first_row + bad.index, column.theirs, f"expected {bad.expected}"
@@ -185,8 +182,13 @@ def _columns(spec: RegistrySpec, source: Source) -> list[_Column]:
                 raise missing_column(source, theirs, why)
             if not source.open_ended:
                 continue
-        columns.append(_Column(ours, theirs, needed, _READERS[spec.name].get(ours, cells.texts)))
+        columns.append(_Column(ours, theirs, needed, _reader(spec.name, ours)))
     return columns
+
+
+def _reader(registry: str, column: str) -> Read:
+    read = _READERS[registry].get(column)
+    return cells.texts if read is None else partial(cells.distinct, read=read)
 
 
 def _bad(source: Source, row: int, column: str, what: str) -> ConfigError:

@@ -1,9 +1,10 @@
 """Worker processes on this machine: each loads the models once, and its death costs one object.
 
-Tasks go to a worker in small batches, results come back over its own pipe. Before each object the worker writes the
-object's number and the time into shared memory; when the process dies or its heart stops beating, the supervisor
-knows which object did it, records `error:crash` or `error:timeout` for exactly that one, starts a new worker and
-gives it the rest. (`concurrent.futures` loses every queued task to one segfault; see docs/design.md.)
+Tasks go to a worker in small batches, results come back over its own pipe. Before each object the
+worker writes the object's number and the time into shared memory; when the process dies or its
+heart stops beating, the supervisor knows which object did it, records `error:crash` or
+`error:timeout` for exactly that one, starts a new worker and gives it the rest.
+(`concurrent.futures` loses every queued task to one segfault; see docs/design.md.)
 """
 
 from __future__ import annotations
@@ -143,8 +144,9 @@ class LocalEngine:
         """Look at all tasks.
 
         `stop()` is asked several times a second; once true, what is under way is given up as
-        `error:interrupted` and `run` ends. `tick()` is called as often, for a progress display.
-        An exception of `tasks` (a listing that breaks off) is raised after all that was listed is done.
+        `error:interrupted` and `run` ends. `tick()` is called as often, for a progress display. An
+        exception of `tasks` (a listing that breaks off) is raised after all that was listed is
+        done.
         """
         listing = _Listing(tasks)
         try:
@@ -223,7 +225,7 @@ class LocalEngine:
                 yield self._bury(worker, "timeout", reason)
 
     def _bury(self, worker: _Process, reason: str, detail: str) -> Rows:
-        """Record the object that did it, and hand the others of the worker's batches to the next."""
+        """Record the object that did it; hand the others of its batches to the next worker."""
         worker.process.join(5)
         if worker.process.is_alive():
             worker.process.kill()
@@ -276,7 +278,9 @@ class LocalEngine:
 
 
 class _Listing:
-    """Pulls tasks in a thread of its own, at most LISTED_AHEAD ahead, so that the total is known early."""
+    """Pulls tasks in a thread of its own, at most LISTED_AHEAD ahead, so that the total is known
+    early.
+    """
 
     def __init__(self, tasks: Iterator[Task]) -> None:
         self._tasks = tasks

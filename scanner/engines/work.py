@@ -29,7 +29,8 @@ from scanner.subjects import SubjectKey
 
 Row = tuple[Any, ...]
 CHUNK_ROWS = 4_000
-# Parts of a picture file that show the picture again: a face there is the same record, not another one.
+# Parts of a picture file that show the picture again: a face there is the same record, not another
+# one.
 SECOND_VIEWS = frozenset({"exif-thumbnail", "photoshop-thumbnail"})
 UNASSIGNED = DatasetSpec(id="unassigned")
 
@@ -94,7 +95,9 @@ class Worker:
         self._setup = setup
         self._stores: list[Store | None] = [None] * len(setup.stores)
         self._looker = Looker(all_detectors(setup.face_detector))
-        self._paths = [re.compile(d.subject_from) if d.subject_from else None for d in setup.datasets]
+        self._paths = [
+            re.compile(d.subject_from) if d.subject_from else None for d in setup.datasets
+        ]
         self._options = [
             ReadOptions(limits=setup.limits, subject_column=_subject_column(d))
             for d in setup.datasets
@@ -108,7 +111,9 @@ class Worker:
         return store
 
     def look(self, task: Task, out: Rows, flush: Callable[[], None]) -> None:
-        """Append all rows of one object to `out`; `flush` sends and empties it, and beats the heart."""
+        """Append all rows of one object to `out`; `flush` sends and empties it, and beats the
+        heart.
+        """
         info = task.info
         store = self._store(task.store)
         location = store.location(info.key)
@@ -126,7 +131,9 @@ class Worker:
             row = outcome(task, location, dataset.id, "error", error.reason, error.detail)
             out.coverage.append(row)
             return
-        seen, problems, media_type = 0, [], None
+        seen = 0
+        media_type: str | None = None
+        problems: list[Problem] = []
         with stream:
             blob = Blob(location, stream, info.size)
             for sight in self._looker.look(blob, options):
@@ -206,7 +213,9 @@ def _item_key(key: str, location: Location) -> str:
 
 def _counts(problem: Problem, before: list[Problem]) -> bool:
     # The same item, the same reason: said once (a budget breaks on every level above it).
-    return not any(p.location == problem.location and p.reason == problem.reason for p in before[-8:])
+    return not any(
+        p.location == problem.location and p.reason == problem.reason for p in before[-8:]
+    )
 
 
 def _nested(problem: Problem, dataset_id: str) -> Row:

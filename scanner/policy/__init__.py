@@ -1,6 +1,7 @@
 """Judges detections in their context by rule packs (stage 5).
 
-`load_packs` reads packs, `judge` applies them; importing this package imports neither duckdb nor sqlglot.
+`load_packs` reads packs, `judge` applies them; importing this package imports neither duckdb nor
+sqlglot.
 """
 
 from __future__ import annotations

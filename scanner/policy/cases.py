@@ -9,16 +9,17 @@ A case file `cases/<RULE-ID>.yaml`:
         consent: {valid_until: 2024-05-31}      # changes to the facts
         expect: {violation: 1}                  # verdict: records; not_applicable for no finding
 
-Facts (all optional): `as_of` (2024-06-01), `child_age` (14), `declared_use` {purpose, recipient, to},
-`dataset` {the columns of the table datasets}, `parties` {id: {type, country}}, `evidence` [{kind, about}],
-`manifest` [{key, subject, age, birth_date, jurisdiction}], `items` and `objects` (keys looked at beside
-the detections), and three kinds of rows, each with a singular key for the values that all share and a
-plural one for a list: `detection(s)`, `transfer(s)`, `consent(s)`. A case's mappings are laid over the
-file's, its lists replace them; an empty list takes them away.
+Facts (all optional): `as_of` (2024-06-01), `child_age` (14), `declared_use` {purpose, recipient,
+to}, `dataset` {the columns of the table datasets}, `parties` {id: {type, country}}, `evidence`
+[{kind, about}], `manifest` [{key, subject, age, birth_date, jurisdiction}], `items` and `objects`
+(keys looked at beside the detections), and three kinds of rows, each with a singular key for the
+values that all share and a plural one for a list: `detection(s)`, `transfer(s)`, `consent(s)`. A
+case's mappings are laid over the file's, its lists replace them; an empty list takes them away.
 
-The dataset is called `ds`; the first detection is `i1` of the person `s1`. A detection may `repeat: N`
-times, each with its own item and, every `per_subject` (1), its own person. A day as `valid_until` or
-`retention_until` is the last day, as in the registries; a date with a time is the first moment past it.
+The dataset is called `ds`; the first detection is `i1` of the person `s1`. A detection may `repeat:
+N` times, each with its own item and, every `per_subject` (1), its own person. A day as
+`valid_until` or `retention_until` is the last day, as in the registries; a date with a time is the
+first moment past it.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class CaseResult:
 def validate(packs: Sequence[Pack]) -> list[CaseResult]:
     """Check that every rule has the cases that it needs, and that every case file is whole.
 
-    The rules themselves were checked when the packs were loaded. Raises `PolicyError` for a case file
-    that cannot be read.
+    The rules themselves were checked when the packs were loaded. Raises `PolicyError` for a case
+    file that cannot be read.
     """
     return [result for pack in packs for result in _enough_cases(pack, read_cases(pack))]
 
@@ -236,8 +237,8 @@ def observe(
 ) -> dict[tuple[str, int], dict[str, int]]:
     """What every variant of a rule says of every case of that rule: (rule id, case) → verdicts.
 
-    `rules` maps the rule id that cases name to the rules to run on them (their own ids are the keys of
-    the answer); cases are numbered as in `cases`.
+    `rules` maps the rule id that cases name to the rules to run on them (their own ids are the keys
+    of the answer); cases are numbered as in `cases`.
     """
     seen: dict[tuple[str, int], dict[str, int]] = {}
     for group in _groups(cases):
@@ -406,8 +407,8 @@ class _Tables:
             keys += self._detection(dataset, mark, number, given)
         for key in keys:
             self.put("items", {"dataset_id": dataset, "item_key": key}, schemas.ITEMS)
-        for key in cast("list[object]", facts.get("objects", [])):
-            where = f"mem://{mark}/{key}"
+        for name in cast("list[object]", facts.get("objects", [])):
+            where = f"mem://{mark}/{name}"
             gap = {"location": where, "dataset_id": dataset, "state": "error", "is_object": True}
             self.put("coverage", gap, schemas.COVERAGE)
 
@@ -422,7 +423,8 @@ class _Tables:
             self.put("manifest", row, schemas.MANIFEST_ROWS)
 
     def _detection(self, dataset: str, mark: str, number: int, given: Facts) -> list[str]:
-        """Adds one detection, or `repeat` of them; returns the item keys to list (of single ones)."""
+        """Adds one detection, or `repeat` of them; returns the item keys to list (of single
+        ones)."""
         row: dict[str, object] = {
             "item": f"i{number}",
             "kind": "biometric.face",

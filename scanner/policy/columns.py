@@ -37,8 +37,9 @@ WITHIN = frozenset({"attested_true", "attested_false", "unattested"})
 class Column:
     """One name of an expression.
 
-    Levels: `record` (of one item), `record_use` (of one item in one use), `dataset`, `use` (of one transfer
-    or of the declared use), `measure` (a number over all records of a dataset or of a transfer).
+    Levels: `record` (of one item), `record_use` (of one item in one use), `dataset`, `use` (of one
+    transfer or of the declared use), `measure` (a number over all records of a dataset or of a
+    transfer).
     """
 
     name: str

@@ -1,19 +1,22 @@
 """Computes the consent status of every person × use × kind, as of the moment of the use.
 
-A record matches a use if its purpose is equal (upper and lower case alike), its recipient is equal or
-`*` (none = the controller itself), and its data category is `*`, none, equal to the kind or a dotted
-prefix of it. Purpose `*` matches for withdrawals and refusals only: nobody consents to everything.
+A record matches a use if its purpose is equal (upper and lower case alike), its recipient is equal
+or `*` (none = the controller itself), and its data category is `*`, none, equal to the kind or a
+dotted prefix of it. Purpose `*` matches for withdrawals and refusals only: nobody consents to
+everything.
 
-A record is not known before `recorded_at` (none: its `valid_from`). Of the known matching records the
-newest wins, by `recorded_at`, then `valid_from`; at the same instant the stricter one does (withdrawn,
-refused, given; of two given ones the one that ends first, then the one that is not separate). A
-withdrawal without any date counts as the newest, a consent without any date as the oldest.
+A record is not known before `recorded_at` (none: its `valid_from`). Of the known matching records
+the newest wins, by `recorded_at`, then `valid_from`; at the same instant the stricter one does
+(withdrawn, refused, given; of two given ones the one that ends first, then the one that is not
+separate). A withdrawal without any date counts as the newest, a consent without any date as the
+oldest.
 
 `given` (or `renewed`) holds from `valid_from` until before `valid_until`; else `not_yet_valid` or
-`expired`. Where only records recorded later match, `not_yet_valid`. Where none matches, a consent that
-holds at that moment and was not taken back explains best: `category_mismatch`, `recipient_mismatch`,
-`purpose_mismatch`, in this order; else `none`. A use without a purpose is never `given`: any given
-record makes it `purpose_mismatch`. A person who is not known is `subject_unknown`.
+`expired`. Where only records recorded later match, `not_yet_valid`. Where none matches, a consent
+that holds at that moment and was not taken back explains best: `category_mismatch`,
+`recipient_mismatch`, `purpose_mismatch`, in this order; else `none`. A use without a purpose is
+never `given`: any given record makes it `purpose_mismatch`. A person who is not known is
+`subject_unknown`.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ import pyarrow as pa
 def build(con: duckdb.DuckDBPyConnection, consents: pa.Table) -> None:
     """Create `consent_of(subject_no, ask_no, kind, status, separate_consent, guardian_verified)`.
 
-    Needs the tables `subject`, `record` and `use`. People without any matching consent record have no
-    row: their status is `none`.
+    Needs the tables `subject`, `record` and `use`. People without any matching consent record have
+    no row: their status is `none`.
     """
     con.register("arrow_consents", consents)
     con.execute("""

@@ -1,4 +1,5 @@
-"""Explains a rule to an officer: the law, the duty, the conditions in words, and the SQL that runs."""
+"""Explains a rule to an officer: the law, the duty, the conditions in words, and the SQL that
+runs."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ Tables made here (names are this package's own):
 
 An *exposure* is a `record` × a `use` of its dataset; it is a view, never stored.
 
-The manifest is joined on the best candidate that is there; an item inside a listed container (a frame of
-a listed video, a member of a listed archive) counts as listed. The manifest's own file counts as listed
-too. A detection that names its person keeps that person; otherwise the manifest's people are taken, one
-record each. Values outside a closed vocabulary are unknown (null), so they can never be compliant.
+The manifest is joined on the best candidate that is there; an item inside a listed container (a
+frame of a listed video, a member of a listed archive) counts as listed. The manifest's own file
+counts as listed too. A detection that names its person keeps that person; otherwise the manifest's
+people are taken, one record each. Values outside a closed vocabulary are unknown (null), so they
+can never be compliant.
 """
 
 from __future__ import annotations
@@ -190,9 +191,9 @@ def _dangling(con: duckdb.DuckDBPyConnection) -> None:
         FROM arrow_manifest_rows ANTI JOIN row_key USING (dataset_id, manifest, row)""")
     (left,) = con.execute("SELECT count(*) FROM unmatched").fetchone() or (0,)
     if left:
-        # objects that could not be read, were excluded, or belong to another dataset are there all the
-        # same. Coverage has whole locations: take the target's part off, learnt from the detections;
-        # where no detection tells it, compare every tail of the location.
+        # objects that could not be read, were excluded, or belong to another dataset are there all
+        # the same. Coverage has whole locations: take the target's part off, learnt from the
+        # detections; where no detection tells it, compare every tail of the location.
         con.execute("""
             CREATE TEMP TABLE target AS
             SELECT DISTINCT left(location, length(location) - length(item_key)) AS prefix

@@ -1,8 +1,9 @@
 """Parses, checks and writes the boolean expressions of rules: a small part of SQL, three-valued.
 
-The text is parsed by sqlglot, its tree is translated node by node into the few kinds of node below, and
-every SQL text is written anew from those: nothing that a pack's author wrote reaches the database as it
-was written. Whatever has no node here (subqueries, other functions, casts, parameters) is an error.
+The text is parsed by sqlglot, its tree is translated node by node into the few kinds of node below,
+and every SQL text is written anew from those: nothing that a pack's author wrote reaches the
+database as it was written. Whatever has no node here (subqueries, other functions, casts,
+parameters) is an error.
 """
 
 from __future__ import annotations
@@ -142,7 +143,8 @@ def without_one_predicate(node: Node) -> Iterator[Node]:
 
 
 def to_sql(node: Node, names: Mapping[str, str] | None = None, evidence: str = "evidence") -> str:
-    """DuckDB SQL, fully bracketed. `names` replaces column names, `evidence` is a column of kinds."""
+    """DuckDB SQL, fully bracketed. `names` replaces column names, `evidence` is a column of
+    kinds."""
 
     def write(node: Node) -> str:
         match node:

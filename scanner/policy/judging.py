@@ -10,15 +10,16 @@ Verdicts are three-valued. Of an exposure, the first of these that fits:
 6. `where` or `review_when` is unknown → review
 7. otherwise → compliant
 
-Of a dataset or of a transfer (one row each; a declared use with a recipient is a transfer to come) the
-same, with `having and where` as the condition. A measure is known between two bounds: the lower one
-counts certain detections, known people and conditions that are true, the upper one also possible
-detections, every record without a key (or all records, where the keys of the dataset do not tell people
-apart) and conditions that are unknown. Met at both bounds → violation, at neither → compliant, at one →
-review. A dataset in which nothing personal was detected gives no row, except for its dangling rows.
+Of a dataset or of a transfer (one row each; a declared use with a recipient is a transfer to come)
+the same, with `having and where` as the condition. A measure is known between two bounds: the lower
+one counts certain detections, known people and conditions that are true, the upper one also
+possible detections, every record without a key (or all records, where the keys of the dataset do
+not tell people apart) and conditions that are unknown. Met at both bounds → violation, at neither →
+compliant, at one → review. A dataset in which nothing personal was detected gives no row, except
+for its dangling rows.
 
-`records` of a finding is the sum over its items of the largest count seen in the item; `subjects` the
-exact number of distinct people plus, as an upper bound, the records whose person is not known.
+`records` of a finding is the sum over its items of the largest count seen in the item; `subjects`
+the exact number of distinct people plus, as an upper bound, the records whose person is not known.
 `in_force_from` and `in_force_until` are whole days, both included, in UTC.
 """
 
@@ -56,7 +57,8 @@ MAX_SAMPLES = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What was decided: findings, every affected item, the rules' texts, and notes for the reader."""
+    """What was decided: findings, every affected item, the rules' texts, and notes for the
+    reader."""
 
     findings: pa.Table  # schemas.FINDINGS
     affected: Path  # Parquet, schemas.AFFECTED
@@ -79,8 +81,8 @@ def judge(
     """Judge what was detected in its context by every rule of `packs`.
 
     `detections`, `items`, `coverage` are Parquet files (scanner.schemas); `as_of` is an aware time;
-    `previous` gives the first_seen of findings of earlier runs by finding_id; `memory_limit` such as
-    "4GB" (beyond it, work goes to `workdir`). Writes `workdir/affected.parquet`.
+    `previous` gives the first_seen of findings of earlier runs by finding_id; `memory_limit` such
+    as "4GB" (beyond it, work goes to `workdir`). Writes `workdir/affected.parquet`.
 
     Raises `PolicyError` when there is no rule at all, `ScannerError` when an input cannot be read.
     """
@@ -285,18 +287,18 @@ class _Bench:
             if verdict != "compliant":
                 affected.append((number, key, verdict))
         if affected:
-            self._small_table("chosen", "finding_no BIGINT, key_no BIGINT, verdict VARCHAR", affected)
+            number_of, key_of, verdict_of = zip(*affected, strict=True)
+            chosen = {"finding_no": number_of, "key_no": key_of, "verdict": verdict_of}
+            self._small_table("chosen", chosen)
             self.con.execute(
                 "INSERT INTO affected SELECT DISTINCT finding_no, item_no, subject_no "
                 "FROM hit JOIN chosen USING (key_no, verdict)"
             )
 
-    def _small_table(self, name: str, columns: str, rows: Sequence[tuple[object, ...]]) -> None:
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
-        self.con.executemany(
-            f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})",
-            [list(row) for row in rows],
-        )
+    def _small_table(self, name: str, rows: Mapping[str, Sequence[object]]) -> None:
+        self.con.register(f"arrow_{name}", pa.table({k: list(v) for k, v in rows.items()}))
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM arrow_{name}")
+        self.con.unregister(f"arrow_{name}")
 
     def _totals(self) -> Iterator[tuple[int, str, int, int, int, list[int], str | None, int, int]]:
         yield from self.con.execute(f"""
@@ -424,7 +426,8 @@ class _Bench:
             if verdict != "compliant":
                 affected.append((number, dataset_no))
         if affected:
-            self._small_table("chosen", "finding_no BIGINT, dataset_no BIGINT", affected)
+            number_of, dataset_of = zip(*affected, strict=True)
+            self._small_table("chosen", {"finding_no": number_of, "dataset_no": dataset_of})
             self.con.execute(
                 "INSERT INTO affected_row SELECT finding_no, location, subject_digest "
                 "FROM dangling JOIN chosen USING (dataset_no)"
@@ -509,9 +512,7 @@ class _Bench:
                 FROM counted WHERE NOT keyless GROUP BY ALL) USING ({key})""")
         return table, key
 
-    def _of_datasets(
-        self, about_rows: bool
-    ) -> dict[int, tuple[int, int, int, int, list[object]]]:
+    def _of_datasets(self, about_rows: bool) -> dict[int, tuple[int, int, int, int, list[object]]]:
         """By dataset: records, records of unknown people, people, possible records, samples.
 
         Samples are item numbers, or the locations of dangling rows.
@@ -600,7 +601,7 @@ class _Bench:
             if isinstance(n, int)
         }
         if wanted:
-            self._small_table("sampled", "item_no BIGINT", [(n,) for n in sorted(wanted)])
+            self._small_table("sampled", {"item_no": sorted(wanted)})
             names = dict(
                 self.con.execute(
                     "SELECT item_no, any_value(location) FROM record SEMI JOIN sampled "
@@ -610,8 +611,13 @@ class _Bench:
         for row in self.rows:
             samples = cast("list[object]", row["sample_locations"])
             row["sample_locations"] = [names.get(n, n) for n in samples]
-        ids: list[tuple[object, ...]] = [(n, row["finding_id"]) for n, row in enumerate(self.rows)]
-        self._small_table("finding", "finding_no BIGINT, finding_id VARCHAR", ids or [(-1, "")])
+        ids = {
+            "finding_no": range(len(self.rows)),
+            "finding_id": [r["finding_id"] for r in self.rows],
+        }
+        if not self.rows:
+            ids = {"finding_no": range(1), "finding_id": [""]}  # keeps the columns' types
+        self._small_table("finding", ids)
         self.con.execute(f"""
             COPY (
                 WITH item AS (

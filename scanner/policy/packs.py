@@ -1,7 +1,7 @@
 """Loads rule packs: folders of YAML rules with their law, their conditions and their cases.
 
-A rule is never taken half: an unknown key, a missing citation, a misspelt column or value, and a rule
-without cases each end the run with one line that names file, rule and key.
+A rule is never taken half: an unknown key, a missing citation, a misspelt column or value, and a
+rule without cases each end the run with one line that names file, rule and key.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Rule:
     path: Path
 
     def expressions(self) -> Mapping[str, Expression]:
-        """Every condition of the rule under its key; those of measures as "measures.<name>.where"."""
+        """Every condition of the rule under its key; those of measures as
+        "measures.<name>.where"."""
         found = {
             "applies_when": self.applies_when,
             "review_when": self.review_when,

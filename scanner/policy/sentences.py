@@ -33,7 +33,8 @@ class Numbers:
 
 
 def sentence(verdict: str, numbers: Numbers) -> str:
-    """One sentence, e.g. "12 records (at most 9 people): consent expired 5, withdrawn 3, none 4."."""
+    """One sentence, e.g. "12 records (at most 9 people): consent expired 5, withdrawn 3, none
+    4."."""
     parts: list[str] = []
     if len(numbers.kinds) > 1 or (numbers.kinds and not numbers.consent):
         parts.append(_counts({_kind(k): n for k, n in numbers.kinds.items()}))

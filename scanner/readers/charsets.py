@@ -21,8 +21,8 @@ SAMPLE_BYTES = HEAD_BYTES
 CHUNK_BYTES = 1 << 20
 _SCORED_BYTES = 8_192  # of lines with bytes above 127; more only costs time
 
-# What a text may hold: tab, line feed, vertical tab, form feed, carriage return, and ESC (ISO 2022)
-_CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\x0b\x0c\r\x1b") + b"\x7f"
+# What a text may hold: tab, line ends, vertical tab, form feed, ESC (ISO 2022), RS (RFC 7464)
+_CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\x0b\x0c\r\x1b\x1e") + b"\x7f"
 _BOMS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -231,6 +231,9 @@ def _wide(head: bytes) -> str | None:
         bad = len(text) - plain - letters - sum(c in _MARKS for c in text)
         # The wrong order turns ASCII into U+2C00, U+0A00 …: no plain character is left
         if plain * 20 < len(text) or bad * 20 > len(text):
+            continue
+        # Words between zeros, not wide characters: no line end, space or delimiter is in place
+        if part.isascii() and letters and not any(c in "\t\r\n ,;|" for c in text):
             continue
         score = plain / len(text) + (0.5 if width == 4 else 0.0)
         if best is None or score > best[0]:

@@ -224,7 +224,7 @@ def _judge(text: str, whole: bool, delimiter: str, escape: str) -> tuple[float, 
         cells[0].startswith("#") for _, cells in parsed[:first]
     ):
         return None
-    if share < (0.5 if len(rows) <= 4 else 0.8):
+    if share < (0.5 if len(rows) <= 4 else 0.6 if len(rows) <= 12 else 0.8):
         return None
     header = _has_header(regular)
     score = _tableness(regular, header, delimiter, text)
@@ -235,7 +235,9 @@ def _judge(text: str, whole: bool, delimiter: str, escape: str) -> tuple[float, 
     preamble = parsed[first][0]
     # Quotes that were none: there may be a better reading
     stray = sum(cell.startswith('"') for row in regular for cell in row) / len(regular)
-    ranking = score + share - 0.1 * stray + min(columns, 12) * 0.01 + (0.05 if delimiter == "\t" else 0.0)
+    ranking = (
+        score + share - 0.1 * stray + min(columns, 12) * 0.01 + (0.05 if delimiter == "\t" else 0.0)
+    )
     return ranking, Dialect(delimiter, columns, preamble, escape, header, cut)
 
 

@@ -90,8 +90,10 @@ def _kind(value: Any) -> str:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else encodable(value)
+    if value is None or (isinstance(value, list) and all(v is None for v in value)):
+        return None
+    if isinstance(value, str):
+        return encodable(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, dict)):
@@ -171,10 +173,10 @@ def _record_batch(rows: list[Row], kinds: dict[str, str]) -> Any:
     }
     columns, fields = [], []
     for name, kind in kinds.items():
-        column = [row.get(name) for row in rows]
+        column = [row.get(name) if kind else None for row in rows]
         try:
             if kind != "text" or not {str, type(None)}.issuperset(map(type, column)):
-                column = [_cell(value, kind or "text") for value in column]
+                column = [_cell(value, kind) for value in column]
             array = pa.array(column, types[kind])
         except UnicodeEncodeError:
             array = pa.array([_cell(value, kind) for value in column], types[kind])

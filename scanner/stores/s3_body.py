@@ -14,7 +14,8 @@ from scanner.model import ObjectInfo, Reason
 from scanner.stores.s3_errors import open_problem
 from scanner.stores.stream import CHUNK_BYTES, ObjectRaw
 
-BODY_ATTEMPTS = 5  # without any progress; the SDK itself does not retry a body that breaks off
+BODY_ATTEMPTS = 5  # within PROGRESS_BYTES; the SDK itself does not retry a body that breaks off
+PROGRESS_BYTES = 1 << 20
 BODY_BACKOFF_SECONDS = 0.2  # doubled each time
 FIRST_WINDOW_BYTES = 512 << 10  # asked for after a seek; doubled while reads follow on each other
 LAST_WINDOW_BYTES = 64 << 20
@@ -46,6 +47,8 @@ class S3Body(ObjectRaw):
         self._at = 0  # position of the body's next byte
         self._end = 0  # position where the body ends
         self._window = 0  # bytes asked for last; 0: the whole object
+        self._breaks = 0  # bodies that broke off around self._broke_at
+        self._broke_at = 0
         # At once, so that an object that is gone, changed or denied says so when it is opened.
         self._ask(0)
 
@@ -61,7 +64,6 @@ class S3Body(ObjectRaw):
         return bytes(data)
 
     def fetch(self, position: int, count: int) -> bytes:
-        failures = 0
         while True:
             try:
                 if not self._reach(position):
@@ -74,11 +76,13 @@ class S3Body(ObjectRaw):
             except _BROKEN:
                 pass
             self._drop()
-            failures += 1
-            if failures == BODY_ATTEMPTS:
-                detail = f"the connection broke {failures} times at byte {position} of {self._size}"
+            if abs(position - self._broke_at) >= PROGRESS_BYTES:
+                self._breaks = 0
+            self._breaks, self._broke_at = self._breaks + 1, position
+            if self._breaks == BODY_ATTEMPTS:
+                detail = f"the connection broke {BODY_ATTEMPTS} times near byte {position}"
                 raise StoreError("truncated", detail)
-            time.sleep(BODY_BACKOFF_SECONDS * 2 ** (failures - 1))
+            time.sleep(BODY_BACKOFF_SECONDS * 2 ** (self._breaks - 1))
 
     def _reach(self, position: int) -> bool:
         """Read on to a position a little ahead; False if the body does not come near it."""

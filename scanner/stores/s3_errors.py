@@ -96,6 +96,8 @@ def _refused(error: sdk.ClientError, where: str, endpoint: str) -> ScannerError:
         return StoreError(
             "denied", f"{where}: no permission to list it ({found}); needs s3:ListBucket"
         )
+    if found == "500":  # the SDK's own code for an answer that is no listing at all
+        return UsageError(f"{where}: {endpoint} does not answer like an S3 store; check it")
     if is_busy(error):
         return StoreError("throttled", f"{where}: the store kept refusing ({found}); try later")
     return UsageError(

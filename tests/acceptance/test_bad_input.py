@@ -1,11 +1,15 @@
-"""Every kind of bad input ends in a one-line error and exit code 2, or in a coverage row and exit code 3."""
+"""Every kind of bad input ends in a one-line error and exit code 2, or in a coverage row and exit
+code 3.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,19 +18,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import CHECKOUT, Run
 
 GOOD = "version: 1\npolicies: [baseline]\n"
 
 
 def _bomb_png(side: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     packer = zlib.compressobj(9)
     rows = b"".join(packer.compress(bytes(side // 8 + 1)) for _ in range(side)) + packer.flush()
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,12 +42,18 @@ def _bomb_png(side: int) -> bytes:
     [
         ({"consentry.yaml": GOOD + "polcies: [x]\n"}, "polcies"),
         ({"consentry.yaml": GOOD + "datasets: 7\n"}, "datasets"),
-        ({"consentry.yaml": GOOD + "datasets: [{id: a, subject_from: '(?P<subject>['}]\n"}, "subject_from"),
+        (
+            {"consentry.yaml": GOOD + "datasets: [{id: a, subject_from: '(?P<subject>['}]\n"},
+            "subject_from",
+        ),
         ({"consentry.yaml": "version: 1\npolicies: [nosuch-pack]\n"}, "nosuch-pack"),
         ({"consentry.yaml": "a: &x [1]\nb: *x\n"}, "consentry.yaml"),
         ({"consentry.yaml": "version: 1\nversion: 1\n"}, "version"),
         (
-            {"consentry.yaml": GOOD + "registries: {consents: c.csv}\n", "c.csv": "person,purpose\n1,x\n"},
+            {
+                "consentry.yaml": GOOD + "registries: {consents: c.csv}\n",
+                "c.csv": "person,purpose\n1,x\n",
+            },
             "subject_key",
         ),
         (
@@ -117,7 +131,8 @@ def _zip_of_zips(depth: int) -> bytes:
 
 
 def _password_zip(tmp_path: Path) -> bytes:
-    # The standard library cannot write one: set the encryption bit of a stored member in both headers.
+    # The standard library cannot write one: set the encryption bit of a stored member in both
+    # headers.
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("secret.txt", b"x" * 40)
@@ -144,7 +159,11 @@ def test_unreadable_files(consentry: Run, tmp_path: Path, face_jpeg: bytes) -> N
         (target / name).write_bytes(content)
     result = consentry("scan", target, "-f", "json")
     assert result.code == 3
-    rows = {Path(r["location"].split("!/")[0]).name: r for r in result.json["coverage"]["rows"] if r["is_object"]}
+    rows = {
+        Path(r["location"].split("!/")[0]).name: r
+        for r in result.json["coverage"]["rows"]
+        if r["is_object"]
+    }
     assert set(rows) == set(files)
     reasons = {name: row["reason"] for name, row in rows.items()}
     assert reasons == {
@@ -170,25 +189,22 @@ def test_no_permission(consentry: Run, tmp_path: Path) -> None:
     (target / "closed").mkdir(mode=0o000)
     (target / "closed.csv").write_text("a,b\n", encoding="utf-8")
     (target / "closed.csv").chmod(0)
-    # root may read everything: drop that capability and run again
-    done = subprocess.run(
-        ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search",
-         "true"],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
+    # root may read everything: run without that capability
+    without = "-dac_override,-dac_read_search"
+    weaker = ["setpriv", "--bounding-set", without, "--inh-caps", without]
+    if subprocess.run([*weaker, "true"], capture_output=True, check=False).returncode:
         pytest.skip("setpriv cannot drop capabilities here")
-    import json
-    import sys
-
-    from tests.conftest import CHECKOUT
-
     result = subprocess.run(
-        ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search",
-         sys.executable, "-m", "scanner", "scan", str(target), "-f", "json"],
-        cwd=tmp_path / "work", capture_output=True, text=True, check=False,
+        [*weaker, sys.executable, "-m", "scanner", "scan", str(target), "-f", "json"],
+        cwd=tmp_path / "work",
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), "XDG_CONFIG_HOME": str(tmp_path / "cfg")},
-    )  # fmt: skip
+    )
     assert result.returncode == 3, result.stderr
     rows = json.loads(result.stdout)["coverage"]["rows"]
-    assert {(Path(r["location"]).name, r["reason"]) for r in rows} == {("closed", "denied"), ("closed.csv", "denied")}
+    assert {(Path(r["location"]).name, r["reason"]) for r in rows} == {
+        ("closed", "denied"),
+        ("closed.csv", "denied"),
+    }

@@ -1,4 +1,4 @@
-"""The main job end to end: from bytes in a folder or bucket to an exit code (issue "The main job")."""
+"""The main job end to end: from bytes in a folder or bucket to an exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ NAMES = ("immigration-export", "training-shards", "hr-badges", "landscapes")
 
 def _facts(report: dict) -> tuple[list[tuple], dict]:  # type: ignore[type-arg]
     """What must be the same wherever the bucket is: findings and coverage, locations apart."""
-    keys = ("finding_id", "rule_id", "verdict", "dataset_id", "transfer_id", "records", "subjects", "reason")
+    keys = (
+        "finding_id",
+        "rule_id",
+        "verdict",
+        "dataset_id",
+        "transfer_id",
+        "records",
+        "subjects",
+        "reason",
+    )
     findings = sorted(tuple(str(f[k]) for k in keys) for f in report["findings"])
     return findings, report["coverage"]["counts"]
 
@@ -70,7 +79,9 @@ def test_missing_config(consentry: Run, tmp_path: Path) -> None:
     assert "nosuch.yaml" in result.err
 
 
-def test_violations_and_an_unreadable_file(consentry: Run, tmp_path: Path, face_jpeg: bytes) -> None:
+def test_violations_and_an_unreadable_file(
+    consentry: Run, tmp_path: Path, face_jpeg: bytes
+) -> None:
     bucket = tmp_path / "bucket"
     shutil.copytree(BUCKETS / "immigration-export", bucket)
     (bucket / "broken.parquet").write_bytes(b"PAR1" + b"\0" * 50)
@@ -99,7 +110,9 @@ def test_face_in_jpeg_in_zip_in_tar_gz_in_parquet_cell(
     result = consentry("scan", target, "-f", "parquet", "-o", folder)
     assert result.code == 0  # nothing declared: review, not violation
     faces = [
-        r for r in pq.read_table(folder / "detections.parquet").to_pylist() if r["kind"] == "biometric.face"
+        r
+        for r in pq.read_table(folder / "detections.parquet").to_pylist()
+        if r["kind"] == "biometric.face"
     ]
     path = "people.parquet!/row=1/payload!/shard/inner.zip!/in/face.jpg"
     assert [r["location"] for r in faces] == [f"{target}/{path}"]
@@ -132,7 +145,9 @@ def test_same_findings_from_s3(consentry: Run, s3, bucket: str) -> None:  # type
     root = BUCKETS / bucket
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         client.put_object(
-            Bucket="the-bucket", Key=f"a/{path.relative_to(root).as_posix()}", Body=path.read_bytes()
+            Bucket="the-bucket",
+            Key=f"a/{path.relative_to(root).as_posix()}",
+            Body=path.read_bytes(),
         )
     env = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     options = ("--config", root / "consentry.yaml", "--as-of", "2026-11-22", "-f", "json")
@@ -161,15 +176,20 @@ def _without(text: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     import csv
 
     return [
-        {k: v for k, v in row.items() if k not in columns} for row in csv.DictReader(io.StringIO(text))
+        {k: v for k, v in row.items() if k not in columns}
+        for row in csv.DictReader(io.StringIO(text))
     ]
 
 
 def test_demo(consentry: Run) -> None:
-    result = consentry("demo", env={"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"})
+    result = consentry(
+        "demo", env={"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    )
     assert result.code == 0, result.out
     assert "differences: 0" in result.out
-    pages = [Path(line.strip()) for line in result.out.splitlines() if line.strip().endswith(".html")]
+    pages = [
+        Path(line.strip()) for line in result.out.splitlines() if line.strip().endswith(".html")
+    ]
     assert len(pages) == len(NAMES)
 
 
@@ -211,14 +231,16 @@ def test_no_subject_key_in_any_output(consentry: Run, tmp_path: Path, face_jpeg:
         encoding="utf-8",
     )
     result = consentry(
-        "scan", target, "--config", tmp_path / "consentry.yaml", "-f", "json", "-o", tmp_path / "r.json",
-        "-f", "parquet", "-o", tmp_path / "r", "-f", "html", "-o", tmp_path / "r.html", "-f", "sarif",
-        "-o", tmp_path / "r.sarif", "-f", "table",
+        "scan", target, "--config", tmp_path / "consentry.yaml", "-f", "json", "-o", tmp_path /
+        "r.json", "-f", "parquet", "-o", tmp_path / "r", "-f", "html", "-o", tmp_path / "r.html",
+        "-f", "sarif", "-o", tmp_path / "r.sarif", "-f", "table",
     )  # fmt: skip
     assert result.code == 1
     assert canary not in result.out + result.err
     saved = [*tmp_path.glob("r*"), *(tmp_path / "work").rglob("*")]
-    files = [p for top in saved for p in ([top] if top.is_file() else top.rglob("*")) if p.is_file()]
+    files = [
+        p for top in saved for p in ([top] if top.is_file() else top.rglob("*")) if p.is_file()
+    ]
     assert len(files) > 8
     for path in files:
         if path.suffix == ".parquet":
@@ -241,7 +263,12 @@ def test_interrupted_run_is_saved(tmp_path: Path, face_jpeg: bytes) -> None:
         (target / f"{number:04}.jpg").write_bytes(face_jpeg)
     work = tmp_path / "work"
     work.mkdir()
-    env = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    env = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "PYTHONPATH": str(CHECKOUT),
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "scanner", "scan", str(target), "-f", "json", "-o", "out.json"],
         cwd=work, env=env, stderr=subprocess.PIPE, text=True,

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from scanner.cli import FORMATS, consentry as root
+from scanner.cli import FORMATS
+from scanner.cli import consentry as root
 from tests.conftest import BUCKETS, CHECKOUT, Run
 
 
@@ -37,7 +38,7 @@ def test_every_command_explains_itself(consentry: Run, command: tuple[str, ...])
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """`--help` answers at once because no stage is imported for it (timed in benchmarks/start.py)."""
+    """`--help` answers at once because no stage is imported for it."""
     import subprocess
     import sys
 
@@ -47,7 +48,9 @@ def test_help_loads_nothing_heavy() -> None:
         "print(sorted(m for m in sys.modules if m in "
         "{'pyarrow','numpy','duckdb','cv2','onnxruntime','PIL','botocore','rich','jinja2','yaml'}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True
+    )
     assert done.stdout.strip().endswith("[]")
 
 
@@ -105,9 +108,7 @@ def test_include_and_exclude_are_accounted_for(consentry: Run, tmp_path: Path) -
     assert everything.code == 3  # nothing was looked at: that is not clean
 
 
-@pytest.mark.parametrize(
-    ("fail_on", "code"), [("error", 0), ("warning", 1), ("review", 1)]
-)
+@pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 1), ("review", 1)])
 def test_fail_on(consentry: Run, tmp_path: Path, face_jpeg: bytes, fail_on: str, code: int) -> None:
     target = tmp_path / "work/t"
     target.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,11 +20,22 @@ from scanner.model import DatasetSpec
     [
         ("**", ["a", "a/b", "/", "a//b", "x\ny", "\n"], []),
         ("*", ["a", "a/b", ".hidden"], []),
-        ("faces/foreign/**", ["faces/foreign/a.jpg", "faces/foreign/x/y/z", "faces/foreign//a"],
-         ["faces/foreign", "faces/foreignx/a", "x/faces/foreign/a", "faces//foreign/a"]),
-        ("faces/foreign", ["faces/foreign", "faces/foreign/a"], ["faces/foreign2", "x/faces/foreign"]),
+        (
+            "faces/foreign/**",
+            ["faces/foreign/a.jpg", "faces/foreign/x/y/z", "faces/foreign//a"],
+            ["faces/foreign", "faces/foreignx/a", "x/faces/foreign/a", "faces//foreign/a"],
+        ),
+        (
+            "faces/foreign",
+            ["faces/foreign", "faces/foreign/a"],
+            ["faces/foreign2", "x/faces/foreign"],
+        ),
         ("faces/foreign/", ["faces/foreign/a"], ["faces/foreign"]),
-        ("*.jpg", ["a.jpg", "x/y/a.jpg", "a\nb.jpg", "a//b.jpg"], ["a.jpeg", "a.JPG", "a.jpg\n", "ajpg"]),
+        (
+            "*.jpg",
+            ["a.jpg", "x/y/a.jpg", "a\nb.jpg", "a//b.jpg"],
+            ["a.jpeg", "a.JPG", "a.jpg\n", "ajpg"],
+        ),
         ("/*.jpg", ["a.jpg"], ["x/a.jpg"]),
         ("a/*/c", ["a/b/c", "a/b/c/d"], ["a/c", "a/b/b/c"]),
         ("a/**/c", ["a/c", "a/b/c", "a/b/b/c"], ["a/bc", "ac"]),
@@ -36,7 +48,7 @@ from scanner.model import DatasetSpec
         ("얼굴/**", ["얼굴/a.jpg"], ["얼/a.jpg"]),
         ("a.b", ["a.b"], ["axb"]),
     ],
-)  # fmt: skip
+)
 def test_patterns(pattern: str, matches: list[str], others: list[str]) -> None:
     globs = Globs([pattern], "include")
     assert [key for key in matches if globs.match(key) != pattern] == []
@@ -113,7 +125,7 @@ _part = st.one_of(_name, st.sampled_from(["*", "?", "a*", "*b", "**"]))
 
 @given(
     st.lists(_part, min_size=1, max_size=4).filter(
-        lambda parts: all(pair != ("**", "**") for pair in zip(parts, parts[1:], strict=False))
+        lambda parts: all(pair != ("**", "**") for pair in pairwise(parts))
     ),
     st.lists(_name, min_size=1, max_size=5),
 )

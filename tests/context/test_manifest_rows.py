@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +24,7 @@ KEY = SubjectKey(b"k" * 32)
 
 
 def _read(file: Path, *targets: str, location: str = "file", **columns: str) -> pa.Table:
-    spec = DatasetSpec("d", manifest=ManifestSpec(str(file), location, **columns))
+    spec = DatasetSpec("d", manifest=replace(ManifestSpec(str(file), location), **columns))  # type: ignore[arg-type]
     found = read_manifest(spec, KEY, targets)
     found.validate(full=True)
     assert found.schema == MANIFEST_ROWS
@@ -59,13 +60,34 @@ def test_every_column(tmp_path: Path) -> None:
         jurisdiction="nation",
     )
     assert found.drop_columns("manifest").to_pylist() == [
-        {"dataset_id": "d", "row": 0, "candidates": ["a.jpg"], "subject_digest": KEY.digest("P1"),
-         "jurisdiction": "KR", "age": 13.5, "birth_date": date(2010, 5, 17)},
-        {"dataset_id": "d", "row": 1, "candidates": ["b.jpg"], "subject_digest": None,
-         "jurisdiction": "JP", "age": None, "birth_date": date(2010, 12, 31)},
-        {"dataset_id": "d", "row": 2, "candidates": [], "subject_digest": KEY.digest("P3"),
-         "jurisdiction": None, "age": None, "birth_date": None},
-    ]  # fmt: skip
+        {
+            "dataset_id": "d",
+            "row": 0,
+            "candidates": ["a.jpg"],
+            "subject_digest": KEY.digest("P1"),
+            "jurisdiction": "KR",
+            "age": 13.5,
+            "birth_date": date(2010, 5, 17),
+        },
+        {
+            "dataset_id": "d",
+            "row": 1,
+            "candidates": ["b.jpg"],
+            "subject_digest": None,
+            "jurisdiction": "JP",
+            "age": None,
+            "birth_date": date(2010, 12, 31),
+        },
+        {
+            "dataset_id": "d",
+            "row": 2,
+            "candidates": [],
+            "subject_digest": KEY.digest("P3"),
+            "jurisdiction": None,
+            "age": None,
+            "birth_date": None,
+        },
+    ]
     assert set(found.column("manifest").to_pylist()) == {str(file)}
 
 
@@ -111,8 +133,10 @@ def test_typed_columns(tmp_path: Path) -> None:
     )
     first, second = _read(_write(tmp_path / "m", content), subject="who").to_pylist()
     assert (first["age"], first["birth_date"], first["subject_digest"]) == (
-        7.0, date(2010, 5, 17), KEY.digest("1"),
-    )  # fmt: skip
+        7.0,
+        date(2010, 5, 17),
+        KEY.digest("1"),
+    )
     assert (second["age"], second["birth_date"]) == (None, date(2011, 12, 31))
 
 
@@ -213,16 +237,24 @@ def test_rows_are_counted_through_blocks(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        ("fiel,who\na,b\n", {}, "no column 'file' (named by manifest.location); it has fiel, who; did you mean 'fiel'?"),
+        (
+            "fiel,who\na,b\n",
+            {},
+            "no column 'file' (named by manifest.location); it has fiel, who; did you mean 'fiel'?",
+        ),
         ("file\na\n", {"subject": "who"}, "no column 'who' (named by manifest.subject)"),
-        ("file\na\n", {"jurisdiction": "nation"}, "no column 'nation' (named by jurisdiction_from)"),
+        (
+            "file\na\n",
+            {"jurisdiction": "nation"},
+            "no column 'nation' (named by jurisdiction_from)",
+        ),
         ("file\na\n", {"birth_year": "y"}, "no column 'y' (named by manifest.birth_year)"),
         ("file,who\n", {}, "the manifest of dataset 'd' has no rows"),
         ("", {}, "is empty"),
         ("{}\n", {}, "no column 'file'"),
         ('{"file": ["S3CRET"]}\n', {}, "row 1, column 'file': expected one plain value"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong(tmp_path: Path, content: str, columns: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         _read(_write(tmp_path / "m.csv", content), **columns)

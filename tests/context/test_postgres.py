@@ -48,13 +48,42 @@ def url() -> Iterator[str]:
     secret.write_text(PASSWORD)
     secret.chmod(0o644)
     subprocess.run(
-        [BIN / "initdb", "-D", data, "-U", "reader", "-A", "scram-sha-256", f"--pwfile={secret}",
-         "-E", "UTF8", "--locale=C", "--no-sync"], check=True, **account, **quiet,
-    )  # fmt: skip
+        [
+            BIN / "initdb",
+            "-D",
+            data,
+            "-U",
+            "reader",
+            "-A",
+            "scram-sha-256",
+            f"--pwfile={secret}",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ],
+        check=True,
+        **account,
+        **quiet,
+    )
     server = subprocess.Popen(
-        [BIN / "postgres", "-D", data, "-p", str(port), "-k", str(folder), "-F",
-         "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=16MB"], **account, **quiet,
-    )  # fmt: skip
+        [
+            BIN / "postgres",
+            "-D",
+            data,
+            "-p",
+            str(port),
+            "-k",
+            str(folder),
+            "-F",
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "shared_buffers=16MB",
+        ],
+        **account,
+        **quiet,
+    )
     address = f"postgresql://reader:{PASSWORD}@127.0.0.1:{port}/postgres"
     try:
         for _ in range(200):
@@ -85,11 +114,13 @@ def test_a_typed_table(url: str) -> None:
         "CREATE TYPE state AS ENUM ('given', 'withdrawn')",
         """CREATE TABLE "Privacy Office"."con""sents" (
             "Person ID" uuid, purpose text, state state, valid_from date, valid_until date,
-            recorded_at timestamptz, separate boolean, guardian_verified integer, record_id numeric, other json)""",
+            recorded_at timestamptz, separate boolean, guardian_verified integer,
+            record_id numeric, other json)""",
         """INSERT INTO "Privacy Office"."con""sents" VALUES
-            ('00010203-0405-0607-0809-0a0b0c0d0e0f', 'ai-training', 'given', '2021-01-01', '2022-12-31',
-             '2021-01-01 09:00:00.5+09', true, 0, 17, '{}'),
-            ('10010203-0405-0607-0809-0a0b0c0d0e0f', '얼굴', 'withdrawn', NULL, 'infinity', NULL, NULL, 1, NULL, NULL)""",
+            ('00010203-0405-0607-0809-0a0b0c0d0e0f', 'ai-training', 'given', '2021-01-01',
+             '2022-12-31', '2021-01-01 09:00:00.5+09', true, 0, 17, '{}'),
+            ('10010203-0405-0607-0809-0a0b0c0d0e0f', '얼굴', 'withdrawn', NULL,
+             'infinity', NULL, NULL, 1, NULL, NULL)""",
     )
     found = read_registry(
         RegistrySpec(
@@ -102,12 +133,19 @@ def test_a_typed_table(url: str) -> None:
     )
     first, second = found.to_pylist()
     assert first == {
-        "subject_digest": KEY.digest("00010203-0405-0607-0809-0a0b0c0d0e0f"), "purpose": "ai-training",
-        "recipient": None, "data_category": None, "state": "given",
-        "valid_from": datetime(2021, 1, 1, tzinfo=UTC), "valid_until": datetime(2023, 1, 1, tzinfo=UTC),
-        "record_id": "17", "separate": True, "guardian_verified": False, "notice_ref": None,
+        "subject_digest": KEY.digest("00010203-0405-0607-0809-0a0b0c0d0e0f"),
+        "purpose": "ai-training",
+        "recipient": None,
+        "data_category": None,
+        "state": "given",
+        "valid_from": datetime(2021, 1, 1, tzinfo=UTC),
+        "valid_until": datetime(2023, 1, 1, tzinfo=UTC),
+        "record_id": "17",
+        "separate": True,
+        "guardian_verified": False,
+        "notice_ref": None,
         "recorded_at": datetime(2021, 1, 1, 0, 0, 0, 500000, tzinfo=UTC),
-    }  # fmt: skip
+    }
     assert (second["purpose"], second["state"], second["separate"]) == ("얼굴", "withdrawn", None)
     assert second["valid_until"] == datetime.max.replace(tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Worker processes: every object ends in one row, whatever happens to the process that looks at it."""
+"""Worker processes: every object ends in one row, whatever happens to its process."""
 
 from __future__ import annotations
 

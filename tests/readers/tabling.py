@@ -64,8 +64,7 @@ def tables(parts: Iterable[Part]) -> dict[str, pa.Table]:
     for seen in batches.values():
         assert seen[-1].last, "no last batch"
     return {
-        name: pa.Table.from_batches([part.batch for part in seen])
-        for name, seen in batches.items()
+        name: pa.Table.from_batches([part.batch for part in seen]) for name, seen in batches.items()
     }
 
 

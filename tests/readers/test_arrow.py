@@ -75,7 +75,9 @@ def test_feather_version_1() -> None:
     assert problems(read(b"FEA1" + bytes(40)))[0][0] == "unsupported"
 
 
-@pytest.mark.parametrize("data", [b"\xff" * 64, b"\xff\xff\xff\xff\x10\0\0\0", b"ARROW2\0\0", b"\xff\xff"])
+@pytest.mark.parametrize(
+    "data", [b"\xff" * 64, b"\xff\xff\xff\xff\x10\0\0\0", b"ARROW2\0\0", b"\xff\xff"]
+)
 def test_no_arrow(data: bytes) -> None:
     assert media_type(data) not in (FILE, STREAM)
 

@@ -101,9 +101,7 @@ WRITTEN = {
 def test_within_text(text: str, step: int) -> None:
     whole = "first line\n" + text + "last line\n"
     carver = Carver(1 << 20)
-    found = [
-        item for i in range(0, len(whole), step) for item in carver.feed(whole[i : i + step])
-    ]
+    found = [item for i in range(0, len(whole), step) for item in carver.feed(whole[i : i + step])]
     found += carver.feed("", last=True)
     assert [data for _, data in found] == [JPEG]
     start = BASE64[:24] if BASE64[:24] in whole else (URLSAFE[:24], JPEG.hex()[:24])[text[0] != "<"]

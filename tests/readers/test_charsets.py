@@ -58,7 +58,9 @@ def test_headers_of_tables(text: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-@pytest.mark.parametrize("text", ["name,photo\nkim,a\n", "여권번호,국적\nM1,KR\n", "顔写真\t国籍\r\n"])
+@pytest.mark.parametrize(
+    "text", ["name,photo\nkim,a\n", "여권번호,국적\nM1,KR\n", "顔写真\t国籍\r\n"]
+)
 def test_wide_without_a_mark(text: str, encoding: str) -> None:
     assert detect(text.encode(encoding)) == encoding
 

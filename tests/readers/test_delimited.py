@@ -95,15 +95,15 @@ def test_ragged_rows_keep_their_values() -> None:
 
 
 def test_ragged_rows_far_into_the_file() -> None:
-    data = b"a,b\n" + b"1,2\n" * 200_000 + b"3,4,M12345678\n" + b"5,6\n" * 200_000
+    data = b"a,b\n" + b"1,2\n" * 50_000 + b"3,4,M12345678\n" + b"5,6\n" * 50_000
     parts = read(data)
     found = table(parts)
     assert list(found) == ["a", "b"]
-    assert len(found["a"]) == 400_001
-    assert found["a"][200_000] == "3"
+    assert len(found["a"]) == 100_001
+    assert found["a"][50_000] == "3"
     assert [t.text for t in texts(parts)] == ["M12345678"]
     assert problems(parts) == [
-        ("malformed", "1 rows with a different number of cells; first at line 200002")
+        ("malformed", "1 rows with a different number of cells; first at line 50002")
     ]
 
 
@@ -132,7 +132,7 @@ def test_a_cell_larger_than_the_csv_module_takes() -> None:
 
 
 def test_a_header_longer_than_the_head() -> None:
-    names = [f"feature_{i:05d}" for i in range(8_000)]
+    names = [f"feature_{i:05d}" for i in range(4_000)]
     data = ",".join(names) + "\n" + ",".join("1" for _ in names) + "\n"
     found = table(read(data.encode()))
     assert list(found) == names
@@ -140,7 +140,7 @@ def test_a_header_longer_than_the_head() -> None:
 
 
 def test_pictures_in_cells() -> None:
-    data = f"id,photo\n7,{BASE64}\n8,\n9,\"data:image/jpeg;base64,{BASE64}\"\n".encode()
+    data = f'id,photo\n7,{BASE64}\n8,\n9,"data:image/jpeg;base64,{BASE64}"\n'.encode()
     parts = read(data, ReadOptions(subject_column="id"))
     assert blobs(parts) == {"x!/row=0/photo": JPEG, "x!/row=2/photo": JPEG}
 
@@ -156,10 +156,10 @@ def test_a_stream_in_small_pieces() -> None:
     assert len(table(read(forward(data)))["국적"]) == 50_000
 
 
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=12)
+CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.just("\n"), max_size=12)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(2, 5).flatmap(
         lambda n: st.lists(st.lists(CELL, min_size=n, max_size=n), min_size=1, max_size=12)
@@ -216,7 +216,7 @@ def test_memory_does_not_grow_with_the_file() -> None:
     import pyarrow as pa
 
     def peak(megabytes: int) -> tuple[int, int]:
-        stream = io.BufferedReader(Endless(megabytes << 20), 1 << 20)
+        stream = io.BufferedReader(Endless(megabytes << 20), 1 << 20)  # type: ignore[type-var]
         tracemalloc.start()
         arrow, rows = 0, 0
         for part in READER.read(Blob(Location("x"), stream), CSV, ReadOptions()):

@@ -29,7 +29,9 @@ def test_names_are_distinct() -> None:
 
 def test_structs_become_dotted_names() -> None:
     found = table(
-        emitted({"id": [1, 2], "person": [{"name": "k", "at": {"x": 1}}, None], "person.name": ["", ""]})
+        emitted(
+            {"id": [1, 2], "person": [{"name": "k", "at": {"x": 1}}, None], "person.name": ["", ""]}
+        )
     )
     assert found == {
         "id": [1, 2],
@@ -41,11 +43,15 @@ def test_structs_become_dotted_names() -> None:
 
 ODD_TYPES = {
     "dictionary": pa.array(["a", None, "a"]).dictionary_encode(),
-    "run_end": pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array(["a", "b"])),
+    "run_end": pa.RunEndEncodedArray.from_arrays(
+        pa.array([2, 3], pa.int32()), pa.array(["a", "b"])
+    ),
     "string_view": pa.array(["a", None, "b" * 40], pa.string_view()),
     "binary_view": pa.array([b"a", None, b"b" * 40], pa.binary_view()),
     "list_view": pa.array([["a"], None, []], pa.list_view(pa.string())),
-    "list_of_dictionary": pa.array([["a"], None, []], pa.list_(pa.dictionary(pa.int8(), pa.string()))),
+    "list_of_dictionary": pa.array(
+        [["a"], None, []], pa.list_(pa.dictionary(pa.int8(), pa.string()))
+    ),
     "large_list": pa.array([["a"], None, []], pa.large_list(pa.large_string())),
     "map": pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int8())),
     "decimal": pa.array([1, None, 2], pa.decimal128(10, 2)),
@@ -248,7 +254,7 @@ def test_what_was_read_comes_before_the_failure() -> None:
     stream = emit(Blob(Location("x"), io.BytesIO()), source(), ReadOptions())  # type: ignore[arg-type]
     with pytest.raises(Unreadable):
         for part in stream:
-            parts.append(part)  # noqa: PERF402
+            parts.append(part)
     assert problems(parts) == [("malformed", "one row group")]
     assert [p.first_row for p in parts if isinstance(p, TableBatch)] == [0, 6]
     assert tables(parts)["x"].num_rows == 2

@@ -36,11 +36,12 @@ def test_lines(encoding: str) -> None:
     ],
 )
 def test_is_text(data: bytes) -> None:
-    assert media_type(data) == "text/plain"
+    assert READER.sniff(data) == "text/plain"
 
 
 @pytest.mark.parametrize(
-    "data", [bytes(range(256)), b"\x7fELF\x02\x01\x01" + bytes(40), b"word\0word\0", b"\x01\x02\x03"]
+    "data",
+    [bytes(range(256)), b"\x7fELF\x02\x01\x01" + bytes(40), b"word\0word\0", b"\x01\x02\x03"],
 )
 def test_is_no_text(data: bytes) -> None:
     assert READER.sniff(data) is None

@@ -123,7 +123,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(s3_body, "BODY_BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(botocore.loaders, "create_loader", lambda path=None: LOADER)
+    monkeypatch.setattr("botocore.session.create_loader", lambda path=None: LOADER)
     yield script
     http.shutdown()
     http.server_close()

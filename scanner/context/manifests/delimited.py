@@ -142,10 +142,8 @@ def _encoding(stream: BinaryIO, name: str) -> tuple[str, int]:
     head = stream.read(4096)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         candidates = ["utf-16"]
-    elif head[1:400:2].count(0) > 0.7 * len(head[1:400:2]):
-        candidates = ["utf-16-le"]
-    elif head[:400:2].count(0) > 0.7 * len(head[:400:2]):
-        candidates = ["utf-16-be"]
+    elif (unmarked := _utf16_without_mark(head)) is not None:
+        candidates = [unmarked]
     else:
         candidates = ["utf-8-sig", "cp949", "cp932"]
     scores: dict[str, tuple[float, int]] = {}
@@ -229,12 +227,23 @@ def _delimiter(line: str) -> str:
 def _recognises(head: bytes) -> bool:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
-    if head[:400].count(0) > 0.3 * len(head[:400]):
-        return len(head) > 1 and (head[0] == 0) != (
-            head[1] == 0
-        )  # UTF-16 without a mark, not some binary
+    if _utf16_without_mark(head) is not None:
+        return True
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     return first not in (b"{", b"[") and head[:4] not in (b"PAR1", b"PARE") and not _binary(head)
+
+
+def _utf16_without_mark(head: bytes) -> str | None:
+    """Text has no zero bytes but in UTF-16, where the names of columns have them all on one side."""
+    sample = head[:64]
+    if 0 not in sample:
+        return None
+    encoding = "utf-16-le" if sample[1::2].count(0) >= sample[::2].count(0) else "utf-16-be"
+    try:
+        text = codecs.getincrementaldecoder(encoding)("strict").decode(sample)
+    except UnicodeError:
+        return None
+    return None if "\0" in text else encoding
 
 
 def _binary(head: bytes) -> bool:
