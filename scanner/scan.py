@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,7 @@ from scanner.engines.work import Row, Setup, Task, outcome
 from scanner.errors import ScannerError, StoreError, UsageError
 from scanner.model import DatasetSpec, Location, ObjectInfo, RunInfo, SavedRun, StoreSpec
 from scanner.policy import judge, load_packs
-from scanner.stores import Store, open_store
+from scanner.stores import Store, open_store, public_url
 from scanner.subjects import SubjectKey
 
 CLEAN, VIOLATIONS, WRONG_USE, INCOMPLETE, BOTH, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -61,6 +62,7 @@ def scan(
         child_age=settings.child_age,
         key=key,
         targets=settings.targets,
+        open_url=lambda url: _open_one(settings, url),
     )
 
     # Look: every object listed ends in exactly one row of the ledger.
@@ -113,8 +115,9 @@ def scan(
         previous=ledger.first_seen(settings.output_directory),
     )
 
-    complete = not (stopped or broken) and _complete(book)
+    complete = not (stopped or broken or listing.empty_targets) and _complete(book)
     notes = [broken] if broken else []
+    notes += [f"{target}: there is nothing to scan" for target in listing.empty_targets]
     if stopped:
         notes.append("the run was interrupted: what it did not reach is not judged")
     info = RunInfo(
@@ -123,7 +126,7 @@ def scan(
         started=started,
         finished=clock(),
         as_of=moment,
-        targets=settings.targets,
+        targets=tuple(map(public_url, settings.targets)),
         policies=settings.policies,
         settings=_recorded(settings),
         notes=(*notes, *judgement.notes),
@@ -173,7 +176,12 @@ class _Listing:
         self._selector = Selector(settings.include, settings.exclude)
         self._numbers = {spec.id: n for n, spec in enumerate(settings.datasets)}
         self._rows: deque[Row] = deque()  # filled by the listing thread, drained by the main one
+        self._empty = set(range(len(stores)))
         self.settled = 0
+
+    @property
+    def empty_targets(self) -> list[str]:
+        return [public_url(self._stores[number].spec.url) for number in sorted(self._empty)]
 
     def locate(self, task: Task) -> Location:
         return self._stores[task.store].location(task.info.key)
@@ -181,6 +189,7 @@ class _Listing:
     def tasks(self) -> Iterator[Task]:
         for number, store in enumerate(self._stores):
             for info in store.list():
+                self._empty.discard(number)
                 dataset = self._assigner.assign(info.key)
                 task = Task(number, self._number(dataset), info)
                 row = self._settled_row(task, dataset)
@@ -197,11 +206,11 @@ class _Listing:
         location = self.locate(task)
         if info.excluded is not None:
             return outcome(task, location, name, "excluded", f"rule:{info.excluded}")
+        if info.problem is not None:  # before the globs: a closed folder may hide what they select
+            return outcome(task, location, name, "error", *info.problem)
         pattern = self._selector.excluded_by(info.key)
         if pattern is not None:
             return outcome(task, location, name, "excluded", f"rule:{pattern}")
-        if info.problem is not None:
-            return outcome(task, location, name, "error", *info.problem)
         return None
 
     def settle_failure(self, error: StoreError) -> None:
@@ -220,6 +229,15 @@ class _Listing:
 def _spec(settings: Settings, target: str) -> StoreSpec:
     own = str(Path(settings.output_directory).absolute())
     return settings.store_spec(target, skip=(own,))
+
+
+def _open_one(settings: Settings, url: str) -> BinaryIO:
+    """A manifest or registry that lies on a store."""
+    store = open_store(settings.store_spec(url))
+    found = next(iter(store.list()), None)
+    if found is None:
+        raise UsageError("there is no such object")
+    return store.open(found)
 
 
 def _recorded(settings: Settings) -> dict[str, object]:

@@ -131,6 +131,10 @@ class Worker:
             row = outcome(task, location, dataset.id, "error", error.reason, error.detail)
             out.coverage.append(row)
             return
+        except OSError as error:
+            kind = f"it could not be opened ({type(error).__name__})"
+            out.coverage.append(outcome(task, location, dataset.id, "error", "denied", kind))
+            return
         seen = 0
         media_type: str | None = None
         problems: list[Problem] = []
@@ -150,6 +154,10 @@ class Worker:
                     if sight.location != location:
                         out.coverage.append(_nested(sight, dataset.id))
                 flush()
+            # Readers and decoders may have taken a failed read for the end of the file.
+            failure = getattr(stream, "failure", None)
+        if isinstance(failure, StoreError):
+            problems.insert(0, Problem(location, failure.reason, failure.detail))
         row = _verdict(task, location, dataset.id, media_type, seen, problems)
         out.coverage.append(row)
 

@@ -14,7 +14,8 @@ to}, `dataset` {the columns of the table datasets}, `parties` {id: {type, countr
 [{kind, about}], `manifest` [{key, subject, age, birth_date, jurisdiction}], `items` and `objects`
 (keys looked at beside the detections), and three kinds of rows, each with a singular key for the
 values that all share and a plural one for a list: `detection(s)`, `transfer(s)`, `consent(s)`. A
-case's mappings are laid over the file's, its lists replace them; an empty list takes them away.
+case's mappings are laid over the file's, its lists replace them; an empty list takes them away,
+`manifest: null` the manifest.
 
 The dataset is called `ds`; the first detection is `i1` of the person `s1`. A detection may `repeat:
 N` times, each with its own item and, every `per_subject` (1), its own person. A day as
@@ -195,6 +196,8 @@ def _facts(data: object, place: str) -> Facts:
     for key, value in data.items():
         if key not in _FACT_KEYS:
             raise PolicyError(f"{place}: unknown key '{key}'")
+        if key == "manifest" and value is None:
+            continue  # takes the file's manifest away
         if key in _MAPPINGS:
             _check_columns(key, value, f"{place}: {key}")
         elif key in _LISTS:
@@ -374,7 +377,8 @@ class _Tables:
         own = cast("dict[str, object]", facts.get("dataset", {}))
         row: dict[str, object] = {"subject_key_quality": "exact", **own}
         row |= {"dataset_id": dataset, "controller": party(row.get("controller"))}
-        row["has_manifest"] = "manifest" in facts
+        manifest = cast("list[Facts] | None", facts.get("manifest"))
+        row["has_manifest"] = manifest is not None
         self.put("datasets", row, schemas.DATASETS)
         for name, body in cast("Mapping[str, Facts]", facts.get("parties", {})).items():
             known = [p["party_id"] for p in self.rows.get("parties", [])]
@@ -401,14 +405,14 @@ class _Tables:
             marked = about == "ds" or about in transfer_ids
             proof["about"] = f"{mark}{about}" if marked else party(about)
             self.put("evidence", proof, schemas.EVIDENCE)
-        self._manifest(dataset, mark, cast("list[Facts]", facts.get("manifest", [])))
+        self._manifest(dataset, mark, manifest or [])
         keys = [str(key) for key in cast("list[object]", facts.get("items", []))]
         for number, given in enumerate(_rows(facts, "detection", [{}]), 1):
             keys += self._detection(dataset, mark, number, given)
         for key in keys:
             self.put("items", {"dataset_id": dataset, "item_key": key}, schemas.ITEMS)
-        for name in cast("list[object]", facts.get("objects", [])):
-            where = f"mem://{mark}/{name}"
+        for lost in cast("list[object]", facts.get("objects", [])):
+            where = f"mem://{mark}/{lost}"
             gap = {"location": where, "dataset_id": dataset, "state": "error", "is_object": True}
             self.put("coverage", gap, schemas.COVERAGE)
 

@@ -5,9 +5,9 @@ Tables made here (names are this package's own):
 `dataset`   one row per dataset: its context, evidence, what it holds as a whole
 `use`       one row per dataset × (transfer | declared use | nothing known), with the parties' facts
 `subject`   the distinct people, by digest
-`record`    one row per item × kind × representation × person: detections collapse to it (several faces
-            in one picture are one record; `count` is the largest, certainty the strongest seen);
-            `item_no` numbers the items in the order of their locations
+`record`    one row per item × kind × representation × person: detections collapse to it (several
+            faces in one picture are one record; `count` is the largest, certainty the strongest
+            seen); `item_no` numbers the items in the order of their locations
 `dangling`  manifest rows none of whose candidates is an object or item
 
 An *exposure* is a `record` × a `use` of its dataset; it is a view, never stored.
@@ -82,7 +82,8 @@ def _parties(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"""
         CREATE TEMP TABLE party AS
         SELECT party_id,
-               CASE WHEN count(DISTINCT type) = 1 AND count(type) = count(*) THEN min(type) END AS type,
+               CASE WHEN count(DISTINCT type) = 1 AND count(type) = count(*)
+                    THEN min(type) END AS type,
                CASE WHEN count(DISTINCT country) = 1 AND count(country) = count(*)
                     THEN min(country) END AS country
         FROM (SELECT party_id, {_one_of("type", columns.PARTY_TYPES)} AS type,
@@ -354,8 +355,8 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
             WHERE d.dataset_id NOT IN (SELECT dataset_id FROM arrow_transfers
                                        WHERE dataset_id IS NOT NULL)),
         numbered AS (
-            SELECT w.*, d.* EXCLUDE (dataset_id, legal_basis, statutory_basis, event_time), coalesce(w.own_basis, d.dataset_basis)
-                   AS legal_basis, p.type AS recipient_type, p.country AS recipient_country,
+            SELECT w.*, d.* EXCLUDE (dataset_id, legal_basis, statutory_basis, event_time),
+                   coalesce(w.own_basis, d.dataset_basis) AS legal_basis, p.type AS recipient_type, p.country AS recipient_country,
                    coalesce(w.started_at, d.as_of) AS event_time,
                    list_concat(d.evidence, coalesce(about_way.kinds, []),
                                coalesce(about_them.kinds, [])) AS use_evidence

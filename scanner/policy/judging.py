@@ -472,7 +472,8 @@ class _Bench:
             source = exposures.view(bool(used & _CONSENT_NAMES), self.child_age)
         else:
             source = (
-                "SELECT r.* EXCLUDE (jurisdiction), d.* EXCLUDE (dataset_no, jurisdiction), s.digest AS subject_key, "
+                "SELECT r.* EXCLUDE (jurisdiction), d.* EXCLUDE (dataset_no, jurisdiction), "
+                "s.digest AS subject_key, "
                 "CASE WHEN r.is_certain THEN 'certain' ELSE 'possible' END AS certainty, "
                 "d.jurisdiction FROM record r JOIN dataset d ON d.dataset_no = r.dataset_no "
                 "LEFT JOIN subject s ON s.subject_no = r.subject_no"

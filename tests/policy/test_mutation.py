@@ -41,9 +41,7 @@ def test_every_predicate_is_held_by_a_case(name: str) -> None:
     (pack,) = load_packs([name], Path())
     cases = read_cases(pack)
     variants = {rule.id: dict(mutants(rule)) for rule in pack.rules}
-    everything = {
-        rule.id: [rule, *variants[rule.id].values()] for rule in pack.rules
-    }
+    everything = {rule.id: [rule, *variants[rule.id].values()] for rule in pack.rules}
     seen = observe(cases, everything)
     wrong = [
         (case.rule_id, case.name, seen[case.rule_id, index])

@@ -234,7 +234,7 @@ def _recognises(head: bytes) -> bool:
 
 
 def _utf16_without_mark(head: bytes) -> str | None:
-    """Text has no zero bytes but in UTF-16, where the names of columns have them all on one side."""
+    """Only UTF-16 text has zero bytes; those of the header are nearly all on one side."""
     sample = head[:64]
     if 0 not in sample:
         return None

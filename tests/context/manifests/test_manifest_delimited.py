@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scanner.context.manifests.delimited import MANIFEST
 from scanner.errors import ConfigError
 
-plain_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+plain_text = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8
+)
 
 
 def _rows(content: bytes, *columns: str) -> list[dict[str, str | None]]:

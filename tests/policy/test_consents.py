@@ -1,0 +1,217 @@
+"""Consent status: the SQL agrees with a slow and obvious reference on random histories."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scanner import schemas
+from scanner.policy import consents
+
+START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+CONTROLLER = "moj"
+
+
+def day(number: int | None) -> datetime.datetime | None:
+    return None if number is None else START + datetime.timedelta(days=number)
+
+
+@dataclass(frozen=True)
+class Consent:
+    purpose: str
+    recipient: str | None
+    category: str | None
+    state: str
+    recorded: int | None
+    start: int | None
+    end: int | None
+    separate: bool
+
+
+@dataclass(frozen=True)
+class Use:
+    purpose: str | None
+    recipient: str | None
+    moment: int
+
+
+PURPOSES = ["train", "Train", "border", "*"]
+CONSENTS = st.builds(
+    Consent,
+    purpose=st.sampled_from(PURPOSES),
+    recipient=st.sampled_from(["acme", "other", "*", None, CONTROLLER]),
+    category=st.sampled_from(
+        ["biometric", "biometric.face", "biometric.fac", "attribute", "*", None]
+    ),
+    state=st.sampled_from(["given", "given", "renewed", "refused", "withdrawn"]),
+    recorded=st.one_of(st.none(), st.integers(0, 6)),
+    start=st.one_of(st.none(), st.integers(0, 6)),
+    end=st.one_of(st.none(), st.integers(1, 8)),
+    separate=st.booleans(),
+)
+USES = st.builds(
+    Use,
+    purpose=st.sampled_from(["train", "border", None]),
+    recipient=st.sampled_from(["acme", CONTROLLER, None]),
+    moment=st.integers(0, 7),
+)
+
+
+def is_given(consent: Consent) -> bool:
+    return consent.state in ("given", "renewed")
+
+
+def known_from(consent: Consent) -> int | None:
+    return consent.recorded if consent.recorded is not None else consent.start
+
+
+def rank(consent: Consent) -> tuple[float, float, int, float, bool]:
+    """Newest first; at the same instant the stricter wins."""
+    undated = float("-inf") if is_given(consent) else float("inf")
+    known = known_from(consent)
+    return (
+        undated if known is None else known,
+        undated if consent.start is None else consent.start,
+        {"withdrawn": 2, "refused": 1}.get(consent.state, 0),
+        float("-inf") if consent.end is None else -consent.end,
+        not consent.separate,
+    )
+
+
+def same_recipient(consent: str | None, use: str | None) -> bool:
+    if consent == "*":
+        return True
+    own = {None, CONTROLLER}
+    return consent in own if use in own else consent == use
+
+
+def covers(category: str | None, kind: str) -> bool:
+    return category in (None, "*", kind) or kind.startswith(f"{category}.")
+
+
+def reference(history: list[Consent], use: Use, kind: str) -> tuple[str, bool]:
+    def matches(c: Consent) -> bool:
+        if c.purpose == "*":
+            purpose = not is_given(c)
+        else:
+            purpose = use.purpose is not None and c.purpose.lower() == use.purpose.lower()
+        return purpose and same_recipient(c.recipient, use.recipient) and covers(c.category, kind)
+
+    def known(c: Consent) -> bool:
+        since = known_from(c)
+        return since is None or since <= use.moment
+
+    candidates = [c for c in history if matches(c) and known(c)]
+    if candidates:
+        winner = max(candidates, key=rank)
+        if winner.state in ("withdrawn", "refused"):
+            return winner.state, False
+        if winner.start is not None and winner.start > use.moment:
+            return "not_yet_valid", False
+        if winner.end is not None and winner.end <= use.moment:
+            return "expired", False
+        return "given", winner.separate
+    if any(is_given(c) for c in history if matches(c)):
+        return "not_yet_valid", False
+    if use.purpose is None:
+        return (
+            "purpose_mismatch" if any(is_given(c) and known(c) for c in history) else "none"
+        ), False
+
+    def holds(c: Consent) -> bool:
+        if not is_given(c) or not known(c):
+            return False
+        if c.start is not None and c.start > use.moment:
+            return False
+        if c.end is not None and c.end <= use.moment:
+            return False
+        return not any(
+            not is_given(w)
+            and known(w)
+            and rank(w) > rank(c)
+            and w.purpose.lower() in (c.purpose.lower(), "*")
+            and w.recipient in (c.recipient, "*")
+            and (
+                w.category in (None, "*", c.category)
+                or (c.category is not None and c.category.startswith(f"{w.category}."))
+            )
+            for w in history
+        )
+
+    best = "none"
+    order = ["none", "purpose_mismatch", "recipient_mismatch", "category_mismatch"]
+    for c in filter(holds, history):
+        if c.purpose.lower() != use.purpose.lower():
+            why = "purpose_mismatch"
+        elif not same_recipient(c.recipient, use.recipient):
+            why = "recipient_mismatch"
+        else:
+            why = "category_mismatch"
+        best = max(best, why, key=order.index)
+    return best, False
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.lists(CONSENTS, max_size=5), min_size=1, max_size=6),
+    st.lists(USES, min_size=1, max_size=4, unique=True),
+)
+def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: list[Use]) -> None:
+    kinds = ["biometric.face", "attribute.age"]
+    table = pa.Table.from_pylist(
+        [
+            {
+                "subject_digest": f"s{number}",
+                "purpose": c.purpose,
+                "recipient": c.recipient,
+                "data_category": c.category,
+                "state": c.state,
+                "recorded_at": day(c.recorded),
+                "valid_from": day(c.start),
+                "valid_until": day(c.end),
+                "separate": c.separate,
+            }
+            for number, history in enumerate(histories)
+            for c in history
+        ],
+        schema=schemas.CONSENTS,
+    )
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(
+            "CREATE TABLE subject AS SELECT i AS subject_no, 's' || i AS digest "
+            f"FROM range({len(histories)}) t(i)"
+        )
+        con.execute(
+            "CREATE TABLE record AS SELECT 1 AS dataset_no, subject_no, kind FROM subject, "
+            f"(SELECT unnest({kinds}) AS kind)"
+        )
+        con.execute(
+            "CREATE TABLE use (dataset_no INT, ask_no INT, purpose VARCHAR, "
+            "recipient VARCHAR, controller VARCHAR, event_time TIMESTAMPTZ)"
+        )
+        con.executemany(
+            "INSERT INTO use VALUES (1, ?, ?, ?, ?, ?)",
+            [
+                [n, use.purpose, use.recipient, CONTROLLER, day(use.moment)]
+                for n, use in enumerate(uses)
+            ],
+        )
+        consents.build(con, table)
+        rows = con.execute("SELECT * FROM consent_of").fetchall()
+    got = {
+        (subject, ask, kind): (status, separate)
+        for subject, ask, kind, status, separate, _ in [
+            (r[0], r[2], r[1], r[3], r[4], r[5]) for r in rows
+        ]
+    }
+    for subject, history in enumerate(histories):
+        for ask, use in enumerate(uses):
+            for kind in kinds:
+                expected = reference(history, use, kind)
+                assert got.get((subject, ask, kind), ("none", False)) == expected, (history, use)
