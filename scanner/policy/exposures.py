@@ -356,7 +356,8 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                                        WHERE dataset_id IS NOT NULL)),
         numbered AS (
             SELECT w.*, d.* EXCLUDE (dataset_id, legal_basis, statutory_basis, event_time),
-                   coalesce(w.own_basis, d.dataset_basis) AS legal_basis, p.type AS recipient_type, p.country AS recipient_country,
+                   coalesce(w.own_basis, d.dataset_basis) AS legal_basis, p.type AS recipient_type,
+                   p.country AS recipient_country,
                    coalesce(w.started_at, d.as_of) AS event_time,
                    list_concat(d.evidence, coalesce(about_way.kinds, []),
                                coalesce(about_them.kinds, [])) AS use_evidence

@@ -8,6 +8,7 @@ direction.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import IO
 
@@ -15,7 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from scanner.model import SavedRun
+from scanner.model import RuleText, SavedRun
 from scanner.reports import RenderOptions, to_stream
 from scanner.reports._findings import Finding, gap_groups, tally, told_findings
 from scanner.reports._stream import iso
@@ -63,8 +64,9 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
         page.field("Note", visible(note))
 
     counted = [f for f in findings if f.suppressed_by is None]
-    _section(page, "Violations", [f for f in counted if f.verdict == "violation"], options)
-    _section(page, "For a person to decide", [f for f in counted if f.verdict == "review"], options)
+    rules = {rule.id: rule for rule in run.rules}
+    for title, wanted in (("Violations", "violation"), ("For a person to decide", "review")):
+        _section(page, title, [f for f in counted if f.verdict == wanted], rules, options)
     passed = [f for f in counted if f.verdict == "compliant"]
     if passed and options.show_compliant:
         page.heading(f"Passed ({len(passed)})")
@@ -98,6 +100,7 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
     out.write(page.bytes())
 
 
+_COUNTS = re.compile(r"[\d,]+ (?:manifest row|record)s?(?: \([^)]*\))?: ")
 _FIELD = 10  # cells of the label column
 
 
@@ -164,25 +167,41 @@ def shortened(text: str, cells: int) -> str:
     return f"{head}…{tail}"
 
 
-def _section(page: _Page, title: str, findings: list[Finding], options: RenderOptions) -> None:
+def _section(
+    page: _Page,
+    title: str,
+    findings: list[Finding],
+    rules: Mapping[str, RuleText],
+    options: RenderOptions,
+) -> None:
+    """Findings under their rule: what it asks is said once, then where it is not met."""
     if not findings:
         return
     page.heading(f"{title} ({len(findings):,})")
+    rule_id = None
     for finding in findings[: options.table_findings]:
-        level = finding.level if finding.verdict == "violation" else finding.verdict
-        page.line("")
-        page.text(
-            visible(f"{finding.rule_id}   {finding.law_cite or ''}".rstrip()),
-            indent=_FIELD,
-            first=f"{visible(level)}",
-            style=level,
-        )
-        page.text(visible(about(finding)), indent=_FIELD)
-        page.text(f"{records(finding)}, {people(finding)}", indent=_FIELD)
-        page.text(visible(finding.reason or "no reason recorded"), indent=_FIELD)
+        if finding.rule_id != rule_id:
+            rule_id = finding.rule_id
+            level = finding.level if finding.verdict == "violation" else finding.verdict
+            page.line("")
+            page.text(
+                visible(f"{rule_id}   {finding.law_cite or ''}".rstrip()),
+                indent=_FIELD,
+                first=f"{visible(level)}",
+                style=level,
+            )
+            if rule_id in rules:
+                page.text(visible(rules[rule_id].title), indent=_FIELD)
+        where = f"{about(finding)}: {records(finding)}, {people(finding)}"
+        page.text(visible(where), indent=_FIELD, first=" " * (_FIELD - 2) + "·")
+        # The sentence opens with the same numbers; once is enough on a narrow page.
+        reason = finding.reason or "no reason recorded"
+        counts = _COUNTS.match(reason)
+        why = reason[counts.end() :] if counts else reason
+        page.text(visible(why), indent=_FIELD + 2)
         for location in (finding.sample_locations or [])[:1]:
-            name = shortened(visible(location), page.width - _FIELD - 5)
-            page.text(f"e.g. {name}", indent=_FIELD, style="quiet")
+            name = shortened(visible(location), page.width - _FIELD - 7)
+            page.text(f"e.g. {name}", indent=_FIELD + 2, style="quiet")
     _more(page, len(findings) - options.table_findings, "finding")
 
 

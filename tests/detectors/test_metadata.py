@@ -48,34 +48,43 @@ def look(
 MWG = (
     "<mwg-rs:Regions rdf:parseType='Resource'><mwg-rs:RegionList><rdf:Bag>"
     "<rdf:li><rdf:Description mwg-rs:Name='Test One' mwg-rs:Type='Face'/></rdf:li>"
-    "<rdf:li rdf:parseType='Resource'><mwg-rs:Type>Face</mwg-rs:Type><mwg-rs:Name>Test Two</mwg-rs:Name></rdf:li>"
+    "<rdf:li rdf:parseType='Resource'><mwg-rs:Type>Face</mwg-rs:Type><mwg-rs:Name>Test Two"
+    "</mwg-rs:Name></rdf:li>"
     "<rdf:li mwg-rs:Type='Face'/>"
     "<rdf:li mwg-rs:Type='Pet' mwg-rs:Name='Rex'/><rdf:li mwg-rs:Type='Focus'/>"
     "</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
 )
 MICROSOFT = (
     "<MP:RegionInfo><rdf:Description><MPRI:Regions><rdf:Bag>"
-    "<rdf:li><rdf:Description MPReg:Rectangle='0.1, 0.1, 0.2, 0.2' MPReg:PersonDisplayName='Test One'/></rdf:li>"
+    "<rdf:li>"
+    "<rdf:Description MPReg:Rectangle='0.1, 0.1, 0.2, 0.2'"
+    " MPReg:PersonDisplayName='Test One'/></rdf:li>"
     "<rdf:li MPReg:Rectangle='0.5, 0.5, 0.2, 0.2'/>"
     "</rdf:Bag></MPRI:Regions></rdf:Description></MP:RegionInfo>"
 )
 IPTC = (
-    "<Iptc4xmpExt:PersonInImage><rdf:Bag><rdf:li>Test One</rdf:li><rdf:li>Test Two</rdf:li></rdf:Bag>"
+    "<Iptc4xmpExt:PersonInImage><rdf:Bag><rdf:li>Test One</rdf:li><rdf:li>Test Two</rdf:li>"
+    "</rdf:Bag>"
     "</Iptc4xmpExt:PersonInImage>"
 )
 IPTC_REGION = (
-    "<Iptc4xmpExt:ImageRegion><rdf:Bag><rdf:li rdf:parseType='Resource'><Iptc4xmpExt:rCtype><rdf:Bag>"
-    "<rdf:li>http://cv.iptc.org/newscodes/imageregiontype/human</rdf:li></rdf:Bag></Iptc4xmpExt:rCtype></rdf:li>"
+    "<Iptc4xmpExt:ImageRegion><rdf:Bag><rdf:li rdf:parseType='Resource'><Iptc4xmpExt:rCtype>"
+    "<rdf:Bag>"
+    "<rdf:li>http://cv.iptc.org/newscodes/imageregiontype/human</rdf:li></rdf:Bag>"
+    "</Iptc4xmpExt:rCtype></rdf:li>"
     "<rdf:li rdf:parseType='Resource'><Iptc4xmpExt:rId>x</Iptc4xmpExt:rId></rdf:li>"
     "</rdf:Bag></Iptc4xmpExt:ImageRegion>"
 )
 ACDSEE = (
     "<acdsee-rs:Regions rdf:parseType='Resource'><acdsee-rs:RegionList><rdf:Bag>"
-    "<rdf:li acdsee-rs:Type='Face' acdsee-rs:Name='Test One'/></rdf:Bag></acdsee-rs:RegionList></acdsee-rs:Regions>"
+    "<rdf:li acdsee-rs:Type='Face' acdsee-rs:Name='Test One'/></rdf:Bag>"
+    "</acdsee-rs:RegionList></acdsee-rs:Regions>"
 )
 KEYWORDS = (
-    "<lr:hierarchicalSubject><rdf:Bag><rdf:li>People|Test One</rdf:li><rdf:li>Places|Seoul</rdf:li></rdf:Bag>"
-    "</lr:hierarchicalSubject><digiKam:TagsList><rdf:Seq><rdf:li>사람/하나</rdf:li></rdf:Seq></digiKam:TagsList>"
+    "<lr:hierarchicalSubject><rdf:Bag><rdf:li>People|Test One</rdf:li><rdf:li>Places|Seoul"
+    "</rdf:li></rdf:Bag>"
+    "</lr:hierarchicalSubject><digiKam:TagsList><rdf:Seq><rdf:li>사람/하나</rdf:li></rdf:Seq>"
+    "</digiKam:TagsList>"
 )
 
 

@@ -48,12 +48,18 @@ def test_names_that_speak(name: str, expected: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "name",
     """
-    IMG_34.jpg scene_M_12.png US/roads/12.jpg US/12.jpg IMG_20240101_123456.jpg data/train/000123.jpg DSC_0034.JPG
-    KOR/report_2024.pdf size_M_red.png shirt_L_M_S.png model_f_16.onnx f_16_falcon.jpg weights/M/34.pt a_M.png
-    country=US/part-0.parquet age=34/part.parquet age=7d/cache year=2024/month=05/day=06/part-0.parquet sex=/x
-    map_PNG_M.png gene_M_12.csv m_34.txt plot_f.pdf voc/JPEGImages/2008_000034.jpg coco/000000581929.jpg key=value
-    900101-1234567.jpg 20240101-1234567.log backup-900101.tar invoice_M12345678.pdf 1700000000000.json
-    20170116184024662.jpg 3_1_2_x.jpg 550e8400-e29b-41d4-a716-446655440000.png M_12 F_34 male.txt KOR/M
+    IMG_34.jpg scene_M_12.png US/roads/12.jpg US/12.jpg IMG_20240101_123456.jpg
+    data/train/000123.jpg DSC_0034.JPG
+    KOR/report_2024.pdf size_M_red.png shirt_L_M_S.png model_f_16.onnx f_16_falcon.jpg
+    weights/M/34.pt a_M.png
+    country=US/part-0.parquet age=34/part.parquet age=7d/cache
+    year=2024/month=05/day=06/part-0.parquet sex=/x
+    map_PNG_M.png gene_M_12.csv m_34.txt
+    plot_f.pdf voc/JPEGImages/2008_000034.jpg coco/000000581929.jpg key=value
+    900101-1234567.jpg 20240101-1234567.log backup-900101.tar invoice_M12345678.pdf
+    1700000000000.json
+    20170116184024662.jpg 3_1_2_x.jpg 550e8400-e29b-41d4-a716-446655440000.png M_12 F_34
+    male.txt KOR/M
     faces/KOR/0a1b.jpg src/components/M/index.ts v1.2.3_m_4.zip a//b ../x / . wiki_F1_2024.html
     """.split(),  # noqa: SIM905
 )

@@ -156,9 +156,9 @@ def reference(history: list[Consent], use: Use, kind: str) -> tuple[str, bool]:
     return best, False
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.lists(CONSENTS, max_size=5), min_size=1, max_size=6),
+    st.lists(st.lists(CONSENTS, max_size=5), min_size=4, max_size=25),
     st.lists(USES, min_size=1, max_size=4, unique=True),
 )
 def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: list[Use]) -> None:

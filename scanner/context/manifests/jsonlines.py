@@ -83,10 +83,14 @@ def _array(values: list[object]) -> pa.Array:
             return pa.array(values, _SIMPLE[kinds.pop()] if kinds else pa.string())
         except (pa.ArrowException, OverflowError):  # integers beyond 64 bits
             pass
-    written = [
-        value if value is None or isinstance(value, str) else json.dumps(value) for value in values
-    ]
+    written = [None if value is None else _written(value) for value in values]
     return pa.array(written, pa.string())
+
+
+def _written(value: object) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))  # 7 and 7.0 are one number in JSON
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _by_arrow(block: bytes, names: list[str]) -> pa.RecordBatch | None:

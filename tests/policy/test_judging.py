@@ -1,0 +1,273 @@
+"""Judging real tables: findings, affected items, ids, samples, and nothing that leaks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scanner import schemas
+from scanner.errors import PolicyError, ScannerError
+from scanner.model import Context, DeclaredUse
+from scanner.policy import Judgement, Pack, finding_id, judge, load_packs
+from scanner.policy.judging import _open
+
+AS_OF = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC)
+Rows = list[dict[str, object]]
+
+
+def detection(item: str, subject: str | None = None, **more: object) -> dict[str, object]:
+    return {
+        "location": f"s3://b/{item}",
+        "item_id": item,
+        "item_key": item,
+        "object_key": item.split("!/")[0],
+        "kind": "biometric.face",
+        "representation": "source_image",
+        "basis": "content",
+        "count": 1,
+        "confidence": 0.9,
+        "certainty": "certain",
+        "subject_digest": subject,
+        "dataset_id": "d",
+        **more,
+    }
+
+
+def run(
+    folder: Path,
+    detections: Rows,
+    *,
+    packs: tuple[Pack, ...] | None = None,
+    declared: DeclaredUse | None = None,
+    previous: Mapping[str, datetime.datetime] | None = None,
+    tables: Mapping[str, Rows] | None = None,
+) -> Judgement:
+    given = tables or {}
+
+    def table(name: str, schema: pa.Schema) -> pa.Table:
+        return pa.Table.from_pylist(given.get(name, []), schema=schema)
+
+    folder.mkdir(exist_ok=True)
+    for name, rows, schema in (
+        ("detections", detections, schemas.DETECTIONS),
+        ("coverage", given.get("coverage", []), schemas.COVERAGE),
+    ):
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"{name}.parquet")
+    context = Context(
+        datasets=table("datasets", schemas.DATASETS),
+        manifest_rows=table("manifest_rows", schemas.MANIFEST_ROWS),
+        consents=table("consents", schemas.CONSENTS),
+        transfers=table("transfers", schemas.TRANSFERS),
+        parties=table("parties", schemas.PARTIES),
+        evidence=table("evidence", schemas.EVIDENCE),
+        declared_use=declared or DeclaredUse(),
+    )
+    return judge(
+        detections=folder / "detections.parquet",
+        items=None,
+        coverage=folder / "coverage.parquet",
+        context=context,
+        packs=packs if packs is not None else load_packs(["baseline"], folder),
+        as_of=AS_OF,
+        workdir=folder / "work",
+        previous=previous or {},
+    )
+
+
+def row_of(judgement: Judgement, rule: str, verdict: str) -> dict[str, object]:
+    (row,) = [
+        row
+        for row in judgement.findings.to_pylist()
+        if row["rule_id"] == rule and row["verdict"] == verdict
+    ]
+    return dict(row)
+
+
+CONSENTS: Rows = [
+    {"subject_digest": f"p{n}", "purpose": "train", "recipient": "acme", "state": state}
+    for n, state in enumerate(["given", "given", "withdrawn", "withdrawn", "refused"])
+]
+USE = DeclaredUse(purpose="train", recipient="acme")
+
+
+def test_a_finding_in_full(tmp_path: Path) -> None:
+    detections = [detection(f"{n}.jpg", f"p{n}") for n in range(9)]
+    detections += [detection("9.jpg", None), detection("2.jpg", "p2", kind="attribute.age")]
+    earlier = datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)
+    id_ = finding_id("BASE-CONSENT-MISSING", "violation", "d", None, "train", "acme")
+    tables = {"consents": CONSENTS, "datasets": [{"dataset_id": "d", "jurisdiction": "kr"}]}
+    got = run(tmp_path, detections, declared=USE, previous={id_: earlier}, tables=tables)
+    assert got.findings.schema == schemas.FINDINGS
+    row = row_of(got, "BASE-CONSENT-MISSING", "violation")
+    assert row == row | {
+        "finding_id": id_,
+        "law_cite": "organisation policy",
+        "level": "error",
+        "dataset_id": "d",
+        "transfer_id": None,
+        "purpose": "train",
+        "recipient": "acme",
+        "jurisdiction": "KR",
+        "records": 7,
+        "subjects": 7,
+        "subjects_is_upper_bound": False,
+        "sample_locations": [f"s3://b/{n}.jpg" for n in range(2, 7)],
+        "reason": "7 records (7 people): consent none 4, withdrawn 2, refused 1.",
+        "first_seen": earlier,
+        "evaluated_at": AS_OF,
+        "suppressed_by": None,
+    }
+    review = row_of(got, "BASE-CONSENT-MISSING", "review")
+    assert (review["records"], review["subjects"], review["subjects_is_upper_bound"]) == (
+        1,
+        1,
+        True,
+    )
+    assert "at most 1 person" in str(review["reason"])
+    assert review["first_seen"] == AS_OF
+    passed = row_of(got, "BASE-CONSENT-MISSING", "compliant")
+    assert passed["records"] == 2
+    affected = pq.read_table(got.affected)
+    assert affected.schema.equals(schemas.AFFECTED)
+    mine = [r for r in affected.to_pylist() if r["finding_id"] == id_]
+    assert [(r["location"], r["item_id"], r["subject_digest"]) for r in mine] == [
+        (f"s3://b/{n}.jpg", f"{n}.jpg", f"p{n}") for n in range(2, 9)
+    ]
+    assert passed["finding_id"] not in affected["finding_id"].to_pylist()
+
+
+def test_the_same_twice_and_in_any_order(tmp_path: Path) -> None:
+    detections = [detection(f"{n % 7}.jpg", f"p{n % 5}", confidence=n / 50) for n in range(40)]
+    one = run(tmp_path / "a", detections, declared=USE, tables={"consents": CONSENTS})
+    two = run(tmp_path / "b", detections[::-1], declared=USE, tables={"consents": CONSENTS[::-1]})
+    assert one.findings.equals(two.findings)
+    assert pq.read_table(one.affected).equals(pq.read_table(two.affected))
+    order = [
+        tuple(row[c] or "" for c in ("rule_id", "dataset_id", "transfer_id", "verdict"))
+        for row in one.findings.to_pylist()
+    ]
+    assert order == sorted(order)
+
+
+def test_one_item_of_several_kinds_and_people_counts_once(tmp_path: Path) -> None:
+    detections = [
+        detection("a.jpg", "p1"),
+        detection("a.jpg", "p2"),
+        detection("a.jpg", "p1", kind="biometric.iris"),
+        detection("t.csv!/face", None, count=10),
+        detection("t.csv!/face", None, count=12),
+    ]
+    row = row_of(run(tmp_path, detections), "BASE-USE-UNDECLARED", "review")
+    assert (row["records"], row["subjects"], row["subjects_is_upper_bound"]) == (13, 14, True)
+
+
+def test_transfers_are_judged_one_by_one_instead_of_the_declared_use(tmp_path: Path) -> None:
+    transfers: Rows = [
+        {"transfer_id": t, "dataset_id": "d", "importer_id": "acme", "purpose": "train"}
+        for t in ("t1", "t2")
+    ]
+    got = run(
+        tmp_path, [detection("a", "p1")], declared=DeclaredUse(purpose="other", recipient="x"),
+        tables={"transfers": transfers, "consents": CONSENTS},
+    )  # fmt: skip
+    rows = [r for r in got.findings.to_pylist() if r["rule_id"] == "BASE-CONSENT-MISSING"]
+    assert [(r["transfer_id"], r["verdict"]) for r in rows] == [
+        ("t1", "compliant"),
+        ("t2", "compliant"),
+    ]
+    (note,) = got.notes
+    assert note.startswith("Dataset d has 2 transfers on record")
+    nothing = run(tmp_path, [detection("a", "p1")], declared=USE)
+    assert nothing.notes == ()
+
+
+def test_dangling_rows_are_affected_rows(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"dataset_id": "d", "row": n, "manifest": "/m/list.csv", "candidates": [f"{n}.jpg"],
+         "subject_digest": f"p{n}"}
+        for n in range(9)
+    ]  # fmt: skip
+    datasets: Rows = [{"dataset_id": "d", "has_manifest": True}]
+    got = run(tmp_path, [detection("0.jpg")], tables={"manifest_rows": rows, "datasets": datasets})
+    row = row_of(got, "BASE-MANIFEST-DANGLING", "violation")
+    assert (row["records"], row["subjects"]) == (8, 8)
+    assert row["sample_locations"] == [f"/m/list.csv!/row={n}" for n in range(1, 6)]
+    assert (
+        row["reason"] == "8 manifest rows whose object is not there: meets the condition of "
+        "this rule."
+    )
+    affected = pq.read_table(got.affected).to_pylist()
+    mine = [r for r in affected if r["finding_id"] == row["finding_id"]]
+    assert {(r["location"], r["item_id"], r["subject_digest"]) for r in mine} == {
+        (f"/m/list.csv!/row={n}", None, f"p{n}") for n in range(1, 9)
+    }
+
+
+def test_nothing_detected_gives_no_finding(tmp_path: Path) -> None:
+    packs = load_packs(["baseline", "kr-pipa"], tmp_path)
+    got = run(tmp_path, [], packs=packs, tables={"datasets": [{"dataset_id": "d"}]})
+    assert got.findings.num_rows == 0
+    assert pq.read_table(got.affected).schema.equals(schemas.AFFECTED)
+    assert len(got.rules) == 18
+    gps = run(tmp_path, [detection("a", kind="location.gps", representation=None)], packs=packs)
+    assert {r["rule_id"] for r in gps.findings.to_pylist()} <= {"KR-PIPA-28-8-CROSS-BORDER"}
+
+
+def test_no_rules_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="no rule is selected"):
+        run(tmp_path, [], packs=())
+
+
+def test_a_broken_input_is_one_line_without_its_content(tmp_path: Path) -> None:
+    run(tmp_path, [])
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 secret of a person PAR1")
+    empty = pa.table({})
+    with pytest.raises(ScannerError) as caught:
+        judge(
+            detections=tmp_path / "broken.parquet",
+            items=None,
+            coverage=tmp_path / "coverage.parquet",
+            context=Context(
+                schemas.DATASETS.empty_table(), schemas.MANIFEST_ROWS.empty_table(),
+                schemas.CONSENTS.empty_table(), schemas.TRANSFERS.empty_table(),
+                schemas.PARTIES.empty_table(), schemas.EVIDENCE.empty_table(),
+            ),
+            packs=load_packs(["baseline"], tmp_path),
+            as_of=AS_OF,
+            workdir=tmp_path / "work",
+            previous={},
+        )  # fmt: skip
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert empty.num_rows == 0
+
+
+def test_the_database_reaches_nothing_but_its_inputs(tmp_path: Path) -> None:
+    allowed, other, work = tmp_path / "in.parquet", tmp_path / "other.parquet", tmp_path / "w"
+    work.mkdir()
+    for path in (allowed, other):
+        pq.write_table(pa.table({"a": [1]}), path)
+    con = _open(work / "x.duckdb", [allowed], work, "1GB")
+    assert con.execute(f"SELECT a FROM read_parquet('{allowed}')").fetchall() == [(1,)]
+    for sql in (
+        f"SELECT * FROM read_parquet('{other}')",
+        f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
+        "SELECT * FROM read_csv('/etc/hostname')",
+        f"ATTACH '{tmp_path / 'y.duckdb'}'",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+        "SET threads = 1",
+    ):
+        with pytest.raises(duckdb.Error):
+            con.execute(sql)
+    local_name = pa.table({"a": [1]})
+    with pytest.raises(duckdb.Error):
+        con.execute("SELECT * FROM local_name")
+    assert local_name.num_rows == 1
+    con.close()

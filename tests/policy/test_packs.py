@@ -1,0 +1,182 @@
+"""Packs: the shipped ones load whole, and whatever is wrong in a pack is one clear line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scanner.errors import PolicyError
+from scanner.policy import builtin_pack_names, explain, load_packs, validate
+
+RULE = """
+id: OUR-RULE
+version: "1"
+title: A title
+law: {instrument: PIPA, cites: ["17(1)"], citation: verified, duty: A duty.}
+level: error
+scope: exposure
+applies_when: kind = 'biometric.face'
+where: consent_status <> 'given'
+remedy: Do something.
+"""
+CASES = """
+rule: OUR-RULE
+cases:
+  - {name: fails, expect: {violation: 1}}
+  - {name: passes, consent: {purpose: p, recipient: r}, transfer: {importer_id: r, purpose: p},
+     expect: {compliant: 1}}
+"""
+
+
+def write_pack(
+    base: Path, rule: str = RULE, cases: str | None = CASES, name: str = "our-rules"
+) -> Path:
+    folder = base / name
+    (folder / "cases").mkdir(parents=True)
+    (folder / "pack.yaml").write_text(
+        f"name: {name}\ntitle: Ours\nversion: '1'\ndescription: Our own rules.\n"
+    )
+    (folder / "OUR-RULE.yaml").write_text(rule)
+    if cases is not None:
+        (folder / "cases" / "OUR-RULE.yaml").write_text(cases)
+    return folder
+
+
+def refused(base: Path, *names: str) -> str:
+    with pytest.raises(PolicyError) as caught:
+        load_packs(names or ("./our-rules",), base)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_shipped_packs(tmp_path: Path) -> None:
+    assert builtin_pack_names() == ("baseline", "kr-pipa")
+    baseline, korea = load_packs(["baseline", "kr-pipa"], tmp_path)
+    assert [len(baseline.rules), len(korea.rules)] == [9, 9]
+    assert all(result.passed for result in validate([baseline, korea]))
+    assert {rule.law.citation for rule in baseline.rules} == {"own_policy"}
+    assert {rule.law.citation for rule in korea.rules} == {"verified", "secondary"}
+    dated = {rule.id for rule in korea.rules if rule.law.in_force_from is not None}
+    assert dated == {"KR-PIPA-22-2-CHILD", "KR-PIPA-28-8-CROSS-BORDER"}
+    assert load_packs(["baseline", "baseline"], tmp_path) == (baseline,)
+
+
+def test_a_rule_explains_itself(tmp_path: Path) -> None:
+    for pack in load_packs(["baseline", "kr-pipa"], tmp_path):
+        for rule in pack.rules:
+            text = explain(rule)
+            assert rule.law.duty in text
+            assert rule.remedy in text
+            assert "None" not in text
+    pia = next(rule for rule in pack.rules if rule.id == "KR-PIPA-33-PIA")
+    assert "sensitive people is at least 50000" in explain(pia)
+    assert "there is no PIA_SUBMITTED on record" in explain(pia)
+
+
+def test_importing_the_package_is_light() -> None:
+    code = (
+        "import sys, scanner.policy; "
+        "sys.exit(bool({'duckdb', 'sqlglot', 'pyarrow', 'yaml'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_selection(tmp_path: Path) -> None:
+    assert "no rule pack is selected" in refused_empty(tmp_path)
+    assert "did you mean 'kr-pipa'? Built in: baseline, kr-pipa" in refused(tmp_path, "kr-pippa")
+    assert "pack.yaml is missing" in refused(tmp_path, "./nowhere")
+    write_pack(tmp_path)
+    (pack,) = load_packs(["./our-rules"], tmp_path)
+    assert [rule.text().law_cite for rule in pack.rules] == ["PIPA 17(1)"]
+    write_pack(tmp_path / "again", name="others")
+    assert "id: OUR-RULE is also in" in refused(tmp_path, "./our-rules", "./again/others")
+
+
+def refused_empty(base: Path) -> str:
+    with pytest.raises(PolicyError) as caught:
+        load_packs([], base)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("level: error", "levl: error", "unknown key 'levl'; did you mean 'level'?"),
+        ("level: error", "level: fatal", "level: must be one of error, warning, note"),
+        ("scope: exposure", "scope: file", "scope: must be one of"),
+        ("citation: verified", "citation: sure", "citation: must be one of"),
+        ("citation: verified", "citation: unverified", "unverified may warn"),
+        ('cites: ["17(1)"], ', "", "cites: must list"),
+        ("cites: ", "site: a, cites: ", "unknown key 'site'"),
+        (", duty: A duty.", "", "duty: must be text"),
+        ("duty: A duty.", "duty: A duty., link: 'http://x'", "https://"),
+        ("duty: A duty.", "duty: A duty., in_force_from: soon", "must be a day"),
+        (
+            "duty: A duty.",
+            "duty: A duty., in_force_from: 2024-01-02, in_force_until: 2024-01-01",
+            "before",
+        ),
+        ("law: {", "was: {", "unknown key 'was'"),
+        ("id: OUR-RULE", "id: OTHER-RULE", "must be the file's name"),
+        ("remedy: Do something.", "", "remedy: must be text"),
+        ('version: "1"', "version: [1]", "version: must be text"),
+        ("where: consent", "where: x.consent", "a column has no table"),
+        ("consent_status <>", "consent_state <>", "where: there is no column 'consent_state'"),
+        ("where: consent_status <> 'given'", "", "nothing is judged"),
+        ("where: ", "having: records > 1\nwhere: ", "having: goes with scope"),
+        ("where: ", "measures: {n: {sum: count}}\nwhere: ", "measures: go with scope"),
+        ("kind = 'biometric.face'", "records > 1", "no column 'records'"),
+        ("title: A title", "title: A title\ntitle: B", "twice"),
+        ("title: A title", "title: !!str A", "tags"),
+        ("title: A title", "title: &a A", "anchors"),
+    ],
+)
+def test_a_wrong_rule_is_one_line(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in RULE
+    folder = write_pack(tmp_path, RULE.replace(old, new))
+    message = refused(tmp_path)
+    assert says in message
+    assert message.startswith(str(folder / "OUR-RULE.yaml"))
+
+
+DATASET_RULE = RULE.replace("scope: exposure", "scope: dataset").replace(
+    "applies_when: kind = 'biometric.face'\nwhere: consent_status <> 'given'",
+    "measures: {people: {count_distinct: subject_key}}\nhaving: people > 5",
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("people > 5", "people < 5", "only be compared by >= or >"),
+        ("people > 5", "not people > 5", "only be compared"),
+        ("people > 5", "people > records", "only be compared"),
+        ("people > 5", "peple > 5", "did you mean 'people'?"),
+        ("people > 5", "records > 5", "'people' is not used"),
+        ("people > 5", "people > 5 and consent_status = 'given'", "no column 'consent_status'"),
+        ("people > 5", "people > 5 and transfer_id is null", "no column 'transfer_id'"),
+        ("count_distinct: subject_key", "count_distinct: kind", "must be {count_distinct"),
+        ("count_distinct: subject_key", "average: count", "unknown key"),
+        ("{people:", "{kind:", "must be a new name"),
+        ("subject_key}", "subject_key, where: is_minor}", "no column 'is_minor'"),
+        ("having:", "review_when: people > 5\nhaving:", "no column 'people'"),
+    ],
+)
+def test_a_wrong_measure_is_one_line(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in DATASET_RULE
+    write_pack(tmp_path, DATASET_RULE.replace(old, new))
+    assert says in refused(tmp_path)
+
+
+def test_a_pack_that_is_not_whole(tmp_path: Path) -> None:
+    folder = write_pack(tmp_path, cases=None)
+    assert "no cases" in refused(tmp_path)
+    (folder / "OUR-RULE.yaml").unlink()
+    assert "no rules" in refused(tmp_path)
+    (folder / "stray.yml").write_text("a: 1")
+    assert "end in .yaml" in refused(tmp_path)
+    (folder / "pack.yaml").write_text("name: other\ntitle: a\nversion: '1'\ndescription: b")
+    assert "must be the folder's name" in refused(tmp_path)
