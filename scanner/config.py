@@ -178,9 +178,8 @@ def load_settings(
 ) -> Settings:
     """The settings of `file` (None: the defaults), each overridden by what `overrides` gives.
 
-    Relative paths in the file start at its folder, those in `overrides` at `cwd`; so does the
-    default output folder, unless the file lies in `cwd` or was named: nothing is written into a
-    target. Raises ConfigError.
+    Relative paths in the file start at its folder, those in `overrides` and the default output
+    folder at `cwd`. Raises ConfigError.
     """
     here = Path.cwd() if cwd is None else cwd
     given = Overrides() if overrides is None else overrides
@@ -213,7 +212,7 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
     if "version" in top and (top["version"].value != 1 or isinstance(top["version"].value, bool)):
         raise top["version"].wrong("this program reads version 1")
     output = top["output"].keys("directory", "formats") if "output" in top else {}
-    directory = (cwd if _found_in_target(file, overrides, cwd) else file.parent) / OUTPUT_FOLDER
+    directory = cwd / OUTPUT_FOLDER  # not beside the file: that may be in a target
     if "directory" in output:
         text = output["directory"].text("a folder")
         if is_url(text):
@@ -246,18 +245,6 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
         jobs=top["jobs"].whole(1, 1024) if "jobs" in top else None,
         face_detector=top["face_detector"].text() if "face_detector" in top else FACE_DETECTOR,
         follow_symlinks=top["follow_symlinks"].flag() if "follow_symlinks" in top else False,
-    )
-
-
-def _found_in_target(file: Path, overrides: Overrides, cwd: Path) -> bool:
-    """Whether the file lies in a target given on the command line: then reports stay out of that
-    folder."""
-    folder = os.path.realpath(file.parent)
-    if folder == os.path.realpath(cwd):
-        return False
-    return any(
-        not is_url(target) and _lies_under(folder, os.path.realpath(cwd / target))
-        for target in overrides.targets or ()
     )
 
 

@@ -129,7 +129,8 @@ class Looker:
     def _look(
         self, blob: Blob, options: ReadOptions, budget: _Budget, depth: int
     ) -> Iterator[Sight]:
-        yield from self.names(blob.location)
+        if depth:  # the object's own name is judged by its key, not by where the target lies
+            yield from self.names(blob.location)
         if depth > options.limits.max_depth:
             yield Problem(
                 blob.location, "depth", f"nested deeper than {options.limits.max_depth} containers"

@@ -223,7 +223,7 @@ def key_texts(values: pa.Array) -> pa.Array:
                 "holds floating point numbers too large to be exact; store them as text or integers"
             )
         # NaN is how pandas writes that there is none
-        floats = [None if v is None or v != v else str(v) for v in values.to_pylist()]
+        floats = [None if v is None or v != v else str(v + 0.0) for v in values.to_pylist()]
         return pc.replace_substring_regex(pa.array(floats, pa.string()), r"\.0$", "")
     if pa.types.is_nested(kind):
         raise ConfigError("holds lists or structures; name a column of texts or numbers")

@@ -46,7 +46,7 @@ class Globs:
         """The pattern that takes `key` in, None if none does or a later `!pattern` takes it out
         again."""
         for pattern, taken, rule in reversed(self._rules):
-            if rule.match(key):
+            if rule.search(key):
                 return pattern if taken else None
         return None
 

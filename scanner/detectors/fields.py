@@ -92,8 +92,8 @@ class FieldScan:
         self._sums: dict[tuple[str, str], _Sum] = {}
 
     def batch(self, batch: TableBatch) -> Iterator[Detection]:
-        """Detections of single rows where the dataset names its subject column; the others wait
-        for `finish`.
+        """Detections of single rows: of pictures, and of everything where the dataset names its
+        subject column; the others wait for `finish`.
         """
         self._location = batch.location
         if self._table is None:
@@ -102,7 +102,9 @@ class FieldScan:
             return
         for column, verdicts in self._judge(batch.batch, self._table):
             for verdict in verdicts:
-                if batch.subject_keys is None:
+                # Pictures in cells are items of their own, which the face detector looks at, too:
+                # a picture that both find is one record.
+                if batch.subject_keys is None and verdict.representation != "source_image":
                     self._add(column, verdict)
                     continue
                 for row in np.flatnonzero(verdict.rows):
@@ -111,7 +113,7 @@ class FieldScan:
                         verdict.kind,
                         verdict,
                         1,
-                        batch.subject_keys[int(row)],
+                        batch.subject_keys[int(row)] if batch.subject_keys else None,
                     )
 
     def finish(self) -> Iterator[Detection]:

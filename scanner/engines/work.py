@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scanner.detectors import all_detectors
@@ -119,10 +119,12 @@ class Worker:
         location = store.location(info.key)
         dataset = self._setup.datasets[task.dataset] if task.dataset >= 0 else UNASSIGNED
         options = self._options[task.dataset] if task.dataset >= 0 else self._plain
+        self._judge_name(location, task, dataset, out)
         if info.size == 0:
             # An empty object has a name but no bytes; opening it would only cost a request.
             row = outcome(task, location, dataset.id, "scanned", media_type=EMPTY, total=0)
-            self._names_only(location, task, dataset, out)
+            if dataset.manifest is not None:
+                out.items.append((dataset.id, printable(info.key)))
             out.coverage.append(row)
             return
         try:
@@ -161,11 +163,10 @@ class Worker:
         row = _verdict(task, location, dataset.id, media_type, seen, problems)
         out.coverage.append(row)
 
-    def _names_only(self, location: Location, task: Task, dataset: DatasetSpec, out: Rows) -> None:
-        for sight in self._looker.names(location):
-            out.detections.append(self._detection(sight, task, dataset))
-        if dataset.manifest is not None:
-            out.items.append((dataset.id, printable(task.info.key)))
+    def _judge_name(self, location: Location, task: Task, dataset: DatasetSpec, out: Rows) -> None:
+        # By the key within the target: where the target lies says nothing about what is in it.
+        for found in self._looker.names(Location(task.info.key)):
+            out.detections.append(self._detection(replace(found, location=location), task, dataset))
 
     def _detection(self, found: Detection, task: Task, dataset: DatasetSpec) -> Row:
         key = task.info.key

@@ -31,6 +31,7 @@ from scanner.model import Context
 from scanner.policy import columns
 from scanner.policy.expressions import quoted
 
+CONSENT_NAMES = frozenset({"consent_status", "separate_consent", "guardian_verified"})
 _PERSONAL = "regexp_matches(kind, '^(biometric|identifier|attribute|document)\\.')"
 
 
@@ -381,8 +382,12 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
 # ---------------------------------------------------------------- what rules look at
 
 
-def view(with_consent: bool, child_age: int) -> str:
-    """The exposures as a SQL query; consent columns only where asked for, as they cost a join."""
+def view(names: frozenset[str], child_age: int) -> str:
+    """The exposures as a SQL query; columns that cost a join are null unless `names` has them."""
+    with_consent = bool(names & CONSENT_NAMES)
+    key, key_join = "NULL::VARCHAR", ""
+    if "subject_key" in names:
+        key, key_join = "s.digest", "LEFT JOIN subject s ON s.subject_no = r.subject_no"
     consent = (
         "CASE WHEN r.subject_no IS NULL THEN 'subject_unknown' "
         "ELSE coalesce(c.status, 'none') END AS consent_status, "
@@ -403,7 +408,7 @@ def view(with_consent: bool, child_age: int) -> str:
             SELECT r.item_no, r.subject_no, r.count, r.is_certain, r.kind, r.representation,
                    r.basis, r.confidence,
                    CASE WHEN r.is_certain THEN 'certain' ELSE 'possible' END AS certainty,
-                   s.digest AS subject_key, r.jurisdiction, r.in_manifest,
+                   {key} AS subject_key, r.jurisdiction, r.in_manifest,
                    CASE WHEN r.birth_date <= u.event_time::DATE
                         THEN date_sub('year', r.birth_date, u.event_time::DATE)
                         WHEN r.birth_date IS NULL AND r.age >= 0 THEN floor(r.age) END
@@ -412,5 +417,4 @@ def view(with_consent: bool, child_age: int) -> str:
                    {consent}
             FROM record r
             JOIN use u ON u.dataset_no = r.dataset_no
-            LEFT JOIN subject s ON s.subject_no = r.subject_no
-            {join})"""
+            {key_join} {join})"""

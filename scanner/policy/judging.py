@@ -49,7 +49,6 @@ from scanner.policy.sentences import Numbers, sentence
 # how a verdict came about
 _COMPLIANT, _VIOLATION, _ASKED, _SCOPE_UNKNOWN, _POSSIBLE, _UNKNOWN, _BOUNDS = range(1, 8)
 _VERDICT_SQL = "CASE branch WHEN 1 THEN 'compliant' WHEN 2 THEN 'violation' ELSE 'review' END"
-_CONSENT_NAMES = frozenset({"consent_status", "separate_consent", "guardian_verified"})
 _AGE_NAMES = frozenset({"subject_age", "is_minor"})
 _FACTS = ("transfer_role", "within_original_purpose", "recipient_country", "to_country", "source")
 MAX_SAMPLES = 5
@@ -104,7 +103,7 @@ def judge(
                 context=context,
                 as_of=as_of,
             )
-            if any(rule.names() & _CONSENT_NAMES for rule in rules):
+            if any(rule.names() & exposures.CONSENT_NAMES for rule in rules):
                 consents.build(con, context.consents)
             bench = _Bench(con, context.child_age, as_of, previous)
             for rule in sorted(rules, key=lambda rule: rule.id):
@@ -239,7 +238,7 @@ class _Bench:
         names = rule.names()
         where = _sql(rule.where, False, {})
         branch = _branch(rule, where, where, "is_certain", "event_time")
-        asks_consent = bool(names & _CONSENT_NAMES)
+        asks_consent = bool(names & exposures.CONSENT_NAMES)
         nullable = sorted(names & set(COLUMNS))
         unknown = ", ".join(f"{name} IS NULL AS null_{name}" for name in nullable)
         facts = [name for name in _FACTS if name in names]
@@ -252,7 +251,7 @@ class _Bench:
             CREATE OR REPLACE TEMP TABLE hit AS
             SELECT *, {_VERDICT_SQL} AS verdict FROM (
                 SELECT {columns}{", " if unknown else ""}{unknown}, {branch} AS branch
-                FROM ({exposures.view(asks_consent, self.child_age)}))
+                FROM ({exposures.view(names, self.child_age)}))
             WHERE branch > 0""")
         kinds = self._breakdown("kind")
         statuses = self._breakdown("consent_status") if asks_consent else {}
@@ -381,7 +380,7 @@ class _Bench:
             if of_transfers
             else "SELECT *, 0 AS key_no FROM dataset"
         )
-        nullable = sorted((names & set(COLUMNS)) - _CONSENT_NAMES)
+        nullable = sorted((names & set(COLUMNS)) - exposures.CONSENT_NAMES)
         nullable = [n for n in nullable if COLUMNS[n].level in ("dataset", "use")]
         facts = [name for name in _FACTS if name in names]
         shown = [n for n in [*measured, *declared] if n in names and n not in ("records",)]
@@ -469,7 +468,7 @@ class _Bench:
         if known != table:
             return known, key
         if per_use:
-            source = exposures.view(bool(used & _CONSENT_NAMES), self.child_age)
+            source = exposures.view(used, self.child_age)
         else:
             source = (
                 "SELECT r.* EXCLUDE (jurisdiction), d.* EXCLUDE (dataset_no, jurisdiction), "
@@ -612,26 +611,33 @@ class _Bench:
         for row in self.rows:
             samples = cast("list[object]", row["sample_locations"])
             row["sample_locations"] = [names.get(n, n) for n in samples]
-        ids = {
-            "finding_no": range(len(self.rows)),
-            "finding_id": [r["finding_id"] for r in self.rows],
-        }
-        if not self.rows:
-            ids = {"finding_no": range(1), "finding_id": [""]}  # keeps the columns' types
-        self._small_table("finding", ids)
+        numbers = list(range(len(self.rows) or 1))  # one row keeps the columns' types
+        ids = [str(row["finding_id"]) for row in self.rows] or [""]
+        place = {n: i for i, n in enumerate(sorted(numbers, key=lambda n: ids[n]))}
+        self._small_table(
+            "finding",
+            {"finding_no": numbers, "finding_id": ids, "place": [place[n] for n in numbers]},
+        )
         self.con.execute(f"""
             COPY (
                 WITH item AS (
                     SELECT item_no, any_value(location) AS location, any_value(item_id) AS item_id
-                    FROM record GROUP BY item_no)
-                SELECT finding_id, i.location, i.item_id, s.digest AS subject_digest
-                FROM affected a JOIN finding USING (finding_no)
-                JOIN item i ON i.item_no = a.item_no
-                LEFT JOIN subject s ON s.subject_no = a.subject_no
-                UNION ALL
-                SELECT finding_id, location, NULL, digest
-                FROM affected_row JOIN finding USING (finding_no)
-                ORDER BY finding_id, location, subject_digest
+                    FROM record GROUP BY item_no),
+                sorted AS (  -- item numbers follow the locations: sorting them is far cheaper
+                    SELECT place, item_no, subject_no, NULL AS location, NULL AS digest
+                    FROM affected JOIN finding USING (finding_no)
+                    UNION ALL
+                    SELECT place, NULL, NULL, location, digest
+                    FROM affected_row JOIN finding USING (finding_no))
+                -- nullif: columns that cannot be null would be written with another schema
+                SELECT nullif(f.finding_id, '') AS finding_id,
+                       coalesce(i.location, x.location) AS location, i.item_id,
+                       coalesce(s.digest, x.digest) AS subject_digest
+                FROM sorted x
+                JOIN finding f ON f.place = x.place
+                LEFT JOIN item i ON i.item_no = x.item_no
+                LEFT JOIN subject s ON s.subject_no = x.subject_no
+                ORDER BY x.place, x.item_no, x.location, s.digest
             ) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)""")
 
 

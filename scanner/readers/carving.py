@@ -34,6 +34,7 @@ HEAD_BYTES = (
     384  # of a decoded run, enough for each of the above and for the readers' own first bytes
 )
 
+KNOWN = 49  # priority of the reader that only names formats
 MIN_CHARS = 32  # a file header in base64; nothing shorter is decoded
 _MIN_RUN = (
     64  # digits of a run within a line; a line that ends in digits may hold fewer (it is folded)
@@ -48,7 +49,7 @@ _HEX_DIGITS = re.compile(r"[0-9a-fA-F]+")
 _DIGITS = re.compile(r"[A-Za-z0-9+/_-]+")
 _FOLD = re.compile(r"""\r?\n[ \t]*([A-Za-z0-9+/_-]+)(?=={0,2}[ \t]*(?:\r?\n|[<"')\\]))""")
 _CUT_FOLD = re.compile(r"\r?(?:\n[ \t]*[A-Za-z0-9+/_-]*={0,2}\r?)?")
-_BASE64_START = re.compile(r"[A-Za-z0-9+/_-]{28}")
+_BASE64_START = re.compile(r"[A-Za-z0-9+/_-]{28,}={0,2}")
 _DATA_URL = re.compile(r"\s*data:([^,\s]{0,200}),", re.IGNORECASE)
 _SPACE = re.compile(r"\s+|\\[rn]")
 _URLSAFE = str.maketrans("-_", "+/")
@@ -60,7 +61,9 @@ def is_file(head: bytes) -> bool:
         return False
     if _FILE.match(head):
         return True
-    return any(r.priority < 50 and r.sniff(head) is not None for r in all_readers())
+    # Formats that are only known by name may have two-byte marks, which stand by chance in text
+    # ("/work…" is the base64 of a JPEG XL mark): of these the strong ones are in _FILE.
+    return any(r.priority < KNOWN and r.sniff(head) is not None for r in all_readers())
 
 
 def _from_base64(text: str) -> bytes:
@@ -97,7 +100,9 @@ def decode_value(text: str) -> bytes | None:
     if _HEX_START.match(head) and is_file(_from_hex(head)[:HEAD_BYTES]):
         return _from_hex(text)
     compact = _SPACE.sub("", head)
-    if _BASE64_START.match(compact) and is_file(_from_base64(compact[:512])[:HEAD_BYTES]):
+    # A path is no base64: every character of the start has to be a digit of it.
+    begins = _BASE64_START.fullmatch(compact[:512])
+    if begins and is_file(_from_base64(compact[:512])[:HEAD_BYTES]):
         return _from_base64(text)
     return None
 

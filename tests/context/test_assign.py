@@ -39,6 +39,7 @@ from scanner.model import DatasetSpec
         ("/*.jpg", ["a.jpg"], ["x/a.jpg"]),
         ("a/*/c", ["a/b/c", "a/b/c/d"], ["a/c", "a/b/b/c"]),
         ("a/**/c", ["a/c", "a/b/c", "a/b/b/c"], ["a/bc", "ac"]),
+        ("**/*/**", ["a/b", "a/b/c"], ["a"]),
         ("a//b", ["a//b"], ["a/b"]),
         ("a/b", ["a/b"], ["a//b", "./a/b"]),
         ("[ab]?.png", ["a1.png", "b-.png", "x/a1.png"], ["c1.png", "a.png", "a/.png"]),

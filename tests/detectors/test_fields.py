@@ -36,7 +36,12 @@ def scan(columns: Columns, keys: tuple[str | None, ...] | None = None) -> list[D
 
 def kinds(columns: Columns) -> dict[str, str]:
     """Column and kind -> certainty."""
-    return {f"{d.location.name.partition('=')[2]}: {d.kind}": d.certainty for d in scan(columns)}
+    return {f"{_column(d)}: {d.kind}": d.certainty for d in scan(columns)}
+
+
+def _column(found: Detection) -> str:
+    """Of "column=photo" and of "row=0/photo", where pictures are."""
+    return found.location.name.partition("=")[2].rpartition("/")[2]
 
 
 # ---------------------------------------------------------------- counting and places
@@ -224,9 +229,9 @@ def test_interchange_records_whatever_the_name() -> None:
         }
     )
     assert [(d.location.name, d.kind, d.representation, d.basis, d.count) for d in found] == [
+        ("row=0/c", "biometric.face", "source_image", "format", 1),
         ("column=a", "biometric.fingerprint", "template", "format", 1),
         ("column=b", "biometric.fingerprint", "template", "format", 1),
-        ("column=c", "biometric.face", "source_image", "format", 1),
     ]
 
 

@@ -137,3 +137,17 @@ def test_found_wherever_it_stands(around: str, step: int) -> None:
     found = [d for i in range(0, len(whole), step) for _, d in carver.feed(whole[i : i + step])]
     found += [d for _, d in carver.feed("", last=True)]
     assert JPEG in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/workspace/data/faces/foreign/CHN/a2fe7b720979_F_48.jpg",
+        "/work/export/2026/november/22/batch/0001/portraits/person_0001_front_view.jpg",
+        "/wolves/" + "wandering/" * 30 + "home.txt",
+    ],
+)
+def test_a_path_is_no_base64(text: str) -> None:
+    """Its first letters may decode to the two-byte mark of a format."""
+    assert decode_value(text) is None
+    assert list(carve(f'<a href="{text}">{text}</a>\n', 1 << 20)) == []

@@ -37,7 +37,7 @@ def test_order_and_contents(usual: SavedRun, render: Render) -> None:
         "Violations (3)",
         "error     KR-PIPA-17-FACE-NO-BASIS   PIPA 17(1), 18(1)",
         "Face data provided to a third party",
-        "· foreign-entrants → acme-vision (transfer T2.01): 1,234 records, 57 people",
+        "· foreign-entrants → acme-vision (transfer T2.01): 1,234 records",
         "1,234 face images go to acme-vision",
         "e.g. s3://moj-export/faces/foreign/000123_01.jpg",
         "error     KR-PIPA-26-UNPUBLISHED",
