@@ -144,6 +144,8 @@ def save(
         "complete": complete,
         "rules": [{f: getattr(r, f) for f in RuleText.__dataclass_fields__} for r in rules],
     }
+    for file in folder.iterdir():  # also those that other libraries have written
+        file.chmod(0o600)
     temporary = folder / "run.json.tmp"
     temporary.touch(mode=0o600)
     temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
