@@ -1,3 +1,3 @@
-"""Consentry: may these face images and biometric fields be used for this purpose, by this recipient, today?"""
+"""Consentry: may these face images be used for this purpose, by this recipient, today?"""
 
 __version__ = "0.1.0"

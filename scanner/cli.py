@@ -285,10 +285,15 @@ def models() -> None:
 @models.command("list")
 def models_list() -> None:
     """Every face detector, and whether its model file is there."""
-    from scanner.detectors import face_detector_status
+    from scanner.detectors import face_detector, face_detector_names
 
-    for name, ready, remark in face_detector_status():
-        click.echo(f"{name:<24} {'ready' if ready else 'not there':<10} {remark}")
+    for name in face_detector_names():
+        try:
+            found = face_detector(name)
+        except ScannerError as error:
+            click.echo(f"{name:<20} not there  {error}")
+        else:
+            click.echo(f"{name:<20} ready      version {found.version}")
 
 
 @consentry.command()
@@ -459,7 +464,7 @@ def _print_reports(run: SavedRun, options: dict[str, Any], configured: Sequence[
             report_format.render(run, None, Path(target), _render_options(options, None))
         elif target is None or target == "-":
             printed = True
-            stream = click.get_binary_stream("stdout")
+            stream = sys.stdout.buffer
             report_format.render(run, stream, None, _render_options(options, sys.stdout))
             stream.flush()
         else:

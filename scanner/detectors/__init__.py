@@ -97,6 +97,13 @@ def all_detectors(face: str = CENTERFACE) -> tuple[Detector, ...]:
     return tuple(found)
 
 
+def face_detector_names() -> tuple[str, ...]:
+    """Every spec that `face_detector` knows, the default first."""
+    from scanner.detectors.deepface_backend import BACKENDS
+
+    return (CENTERFACE, *(f"{DEEPFACE_PREFIX}{name}" for name in BACKENDS))
+
+
 def face_detector(spec: str) -> PictureDetector:
     """The face detector that `spec` names: "centerface", or "deepface:<backend>" such as
     "deepface:yunet".
@@ -114,6 +121,6 @@ def face_detector(spec: str) -> PictureDetector:
 
     backend = spec.removeprefix(DEEPFACE_PREFIX)
     if not spec.startswith(DEEPFACE_PREFIX) or backend not in BACKENDS:
-        known = ", ".join([CENTERFACE, *(f"{DEEPFACE_PREFIX}{name}" for name in BACKENDS)])
+        known = ", ".join(face_detector_names())
         raise UsageError(f"unknown face detector {spec!r}; known are: {known}")
     return DeepFaceBackend(backend)
