@@ -1,10 +1,15 @@
-"""How much of the bare model's speed a whole scan keeps: `python -m benchmarks.detect`.
+"""How much of the bare speed a whole scan keeps: `python -m benchmarks.detect`.
 
-The floor decodes each JPEG (reduced, as any fast pipeline does) and runs the face model once at
-320 px, in a loop that does nothing else: no listing, no containers, no second looks, no records.
+Two floors, both loops that do nothing else (no listing, no containers, no records), each JPEG
+decoded reduced as any fast pipeline does:
+  one look   the face model once at 320 px
+  detector   the face detector as it is, with the further looks it takes where the first one does
+  not
+             settle the matter (large pictures, pictures that may lie on their side)
 The scan is `consentry scan` on the same folder with a fresh output folder, so nothing is cached.
-Both are whole processes, timed from start to exit, in turn (floor, scan, floor, …); printed are
-medians and the ratio scan / floor.
+All are whole processes, timed from start to exit, in turn (one look, detector, scan, one look, …);
+printed are medians and ratios. scan / detector is what the engine costs, scan / one look also what
+the recall costs.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZES = ((120, 150), (200, 250), (640, 480), (1280, 960), (2400, 1600))  # pixels, in equal shares
@@ -33,29 +39,32 @@ def main() -> None:
     options.add_argument("--pictures", type=int, default=1000)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--jobs", type=int, nargs="*", default=[1, 2])
-    options.add_argument("--floor", type=Path, help=argparse.SUPPRESS)  # the floor's own process
+    options.add_argument("--floor", type=Path, help=argparse.SUPPRESS)  # a floor's own process
+    options.add_argument("--looks", choices=tuple(FLOORS), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.floor is not None:
-        run_floor(given.floor, given.jobs[0])
+        run_floor(given.floor, given.jobs[0], given.looks)
         return
 
     count = given.pictures
     folder = pictures(count)
     print(f"{count} JPEGs of {len(SIZES)} sizes, half with a face; medians of {given.repeats}")
-    print(f"{'processes':>9} {'floor':>11} {'scan':>11} {'scan / floor':>13}")
+    print("processes   one look   detector       scan   scan/detector   scan/one look")
     for jobs in given.jobs:
-        floor_seconds, scan_seconds = [], []
+        seconds: dict[str, list[float]] = {"one": [], "all": [], "scan": []}
         for _ in range(given.repeats):
-            floor_seconds.append(timed_floor(folder, jobs))
-            scan_seconds.append(timed_scan(folder, jobs, count))
-        floor, scan = statistics.median(floor_seconds), statistics.median(scan_seconds)
-        print(f"{jobs:>9} {count / floor:>8.1f} /s {count / scan:>8.1f} /s {floor / scan:>13.2f}")
+            for looks in FLOORS:
+                seconds[looks].append(timed_floor(folder, jobs, looks))
+            seconds["scan"].append(timed_scan(folder, jobs, count))
+        one, every, scan = (statistics.median(seconds[name]) for name in ("one", "all", "scan"))
+        rates = "".join(f"{count / median:>8.1f}/s " for median in (one, every, scan))
+        print(f"{jobs:>9} {rates}{every / scan:>14.2f} {one / scan:>15.2f}", flush=True)
 
 
-def timed_floor(folder: Path, jobs: int) -> float:
-    """Seconds of a process that only decodes and runs the model."""
+def timed_floor(folder: Path, jobs: int, looks: str) -> float:
+    """Seconds of a process that only decodes and detects."""
     command = [sys.executable, "-m", "benchmarks.detect", "--floor", str(folder)]
-    command += ["--jobs", str(jobs)]
+    command += ["--looks", looks, "--jobs", str(jobs)]
     start = time.perf_counter()
     subprocess.run(command, check=True, cwd=REPOSITORY)
     return time.perf_counter() - start
@@ -80,31 +89,56 @@ def timed_scan(folder: Path, jobs: int, count: int) -> float:
     return seconds
 
 
-def run_floor(folder: Path, jobs: int) -> None:
+def run_floor(folder: Path, jobs: int, looks: str) -> None:
     paths = sorted(str(path) for path in folder.iterdir())
+    floor = FLOORS[looks]
     if jobs == 1:
-        floor_of(paths)
+        floor(paths)
         return
     shares = [paths[share::jobs] for share in range(jobs)]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        list(pool.map(floor_of, shares))
+        list(pool.map(floor, shares))
 
 
-def floor_of(paths: Sequence[str]) -> int:
+def one_look(paths: Sequence[str]) -> int:
     """How many of the pictures show a face, at one look each."""
-    from PIL import Image
-
     from scanner.detectors.face import LOOK_PX, POSSIBLE, load, network_input
 
     session = load()
     faces = 0
     for path in paths:
-        with Image.open(path) as image:
-            image.draft("RGB", (LOOK_PX, LOOK_PX))  # decodes at a scale that is no smaller
-            pixels = np.asarray(image.convert("RGB"))
+        pixels, _ = decoded(path, LOOK_PX)
         heatmap, *_ = session.run(None, {"input.1": network_input(pixels, LOOK_PX)})
         faces += bool(heatmap.max() >= POSSIBLE)
     return faces
+
+
+def all_looks(paths: Sequence[str]) -> int:
+    """How many of the pictures show a face, by the detector as it is."""
+    from scanner.detectors.face import SECOND_LOOK_PX, CenterFace
+    from scanner.model import Location, Picture
+
+    detector = CenterFace()
+    faces = 0
+    for path in paths:
+        pixels, (width, height) = decoded(path, SECOND_LOOK_PX)
+        faces += any(detector.picture(Picture(Location(path), pixels, width, height)))
+    return faces
+
+
+def decoded(path: str, long_side_px: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Pixels, reduced while decoding to no less than `long_side_px`, and the full size."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        size = image.size
+        factor = long_side_px / max(size)
+        if factor < 1:
+            image.draft("RGB", (int(size[0] * factor), int(size[1] * factor)))
+        return np.asarray(image.convert("RGB")), size
+
+
+FLOORS = {"one": one_look, "all": all_looks}
 
 
 def pictures(count: int) -> Path:

@@ -1,18 +1,30 @@
-"""What an installation is made of: one OpenCV, both distributions at one version; all five fixed
-packages used.
-"""
+"""What an installation is made of: one OpenCV at one version, whichever distribution came last."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 
+from tests.conftest import CHECKOUT
 
-def test_both_opencv_distributions_have_one_version() -> None:
-    """They unpack into the same folder; with one version it does not matter which came last."""
-    versions = {metadata.version(d) for d in ("opencv-python", "opencv-contrib-python-headless")}
-    assert len(versions) == 1
+# deepface asks for the second; both unpack into the same folder, so the last one installed wins.
+DISTRIBUTIONS = ("opencv-python", "opencv-contrib-python-headless")
+
+
+def _files(distribution: str) -> dict[str, str | None]:
+    """Digest by path, as the wheel recorded it before the other one overwrote the file."""
+    return {
+        str(file): file.hash.value if file.hash else None
+        for file in metadata.files(distribution) or ()
+        if str(file).startswith("cv2")
+    }
+
+
+def test_both_distributions_have_one_version() -> None:
+    assert len({metadata.version(name) for name in DISTRIBUTIONS}) == 1
 
 
 def test_cv2_is_the_version_that_pip_thinks_it_is() -> None:
@@ -21,9 +33,28 @@ def test_cv2_is_the_version_that_pip_thinks_it_is() -> None:
     assert metadata.version("opencv-python").startswith(found.stdout.strip())
 
 
-def test_cv2_functions_we_use_do_not_depend_on_install_order() -> None:
-    """contrib is a superset: what we call must be in the plain distribution, too."""
-    import cv2
+def test_they_differ_in_the_binary_and_in_what_describes_it_only() -> None:
+    """So the Python part of `cv2` is the same whatever the order; the binaries share their core."""
+    plain, contrib = map(_files, DISTRIBUTIONS)
+    differing = {name for name in set(plain) & set(contrib) if plain[name] != contrib[name]}
+    assert {name for name in differing if not name.endswith((".pyi", ".so", ".pyd"))} <= {
+        "cv2/version.py",
+        "cv2/typing/__init__.py",
+    }
 
-    for name in ("resize", "INTER_AREA", "INTER_LINEAR"):
-        assert hasattr(cv2, name)
+
+def test_only_core_functions_are_called() -> None:
+    """What both binaries have: nothing of the contrib modules, nothing of the windows (highgui)."""
+    used = set()
+    for path in (CHECKOUT / "scanner").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                used |= {node.attr} if node.value.id == "cv2" else set()
+    assert used
+    assert used <= {"resize", "INTER_AREA", "INTER_LINEAR", "setNumThreads", "utils"}
+
+
+def test_the_packages_the_project_is_built_on_are_direct_dependencies() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {line.partition(">")[0] for line in project["dependencies"]}
+    assert names >= {"deepface", "opencv-python", "pyarrow", "click", "pillow"}
