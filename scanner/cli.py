@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "parquet", "sarif", "html")
 WRONG = 2
 CRASH = 2  # a crash is never 0 (clean) or 1 (violations)
+# `timeout` and init systems signal the process and its group: the same request, sent twice.
+_SAME_SIGNAL_SECONDS = 1.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +59,37 @@ class _Moment(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is neither a date (2026-11-22) nor an ISO 8601 time", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Reporting(click.Command):
+    """A command with -f and -o: `outputs` become one per format, None where a -f has no -o.
+
+    click keeps no order between two options, and `-f table -f json -o x.json` means the second.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        order = [p.name for p in self.make_parser(ctx).parse_args(list(args))[2]]
+        rest = super().parse_args(ctx, args)
+        formats, outputs = ctx.params["formats"], ctx.params["outputs"]
+        if 0 < len(outputs) < len(formats):
+            given = iter(outputs)
+            paired: list[str | None] = []
+            waiting: str | None = None  # a -o that stands before its -f
+            for name in order:
+                if name == "formats":
+                    paired.append(waiting)
+                    waiting = None
+                elif name == "outputs":
+                    if paired and paired[-1] is None:
+                        paired[-1] = next(given)
+                    elif waiting is None:
+                        waiting = next(given)
+                    else:
+                        raise click.UsageError("give each -o its -f: -f json -o report.json", ctx)
+            if waiting is not None:
+                raise click.UsageError("give each -o its -f: -f json -o report.json", ctx)
+            ctx.params["outputs"] = tuple(paired)
+        return rest
 
 
 # ---------------------------------------------------------------- options that commands share
@@ -132,7 +167,7 @@ def consentry() -> None:
 # ---------------------------------------------------------------- scan, audit, report
 
 
-@consentry.command()
+@consentry.command(cls=_Reporting)
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @_scan_options
 @_output_options
@@ -148,7 +183,7 @@ def scan(targets: tuple[str, ...], **options: Any) -> None:
     sys.exit(run.exit_code)
 
 
-@consentry.command()
+@consentry.command(cls=_Reporting)
 @_scan_options
 @_output_options
 def audit(**options: Any) -> None:
@@ -166,7 +201,7 @@ def audit(**options: Any) -> None:
     sys.exit(run.exit_code)
 
 
-@consentry.command()
+@consentry.command(cls=_Reporting)
 @click.argument("run", metavar="RUN")
 @_flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
        help="Where runs are saved. Default: .consentry.")  # fmt: skip
@@ -366,6 +401,7 @@ def _settings(targets: Sequence[str], options: dict[str, Any]) -> Settings:
 
 def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Settings]:
     settings = _settings(targets, options)
+    _reports(options, settings.formats)  # a wrong -o is said now, not after hours of looking
     from scanner.scan import scan as run_scan
     from scanner.subjects import SubjectKey
 
@@ -386,19 +422,27 @@ def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Se
 
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) ends the run in good order, the second one at once."""
-    asked = False
+    """The first Ctrl-C (or SIGTERM, or a terminal that closes) ends the run in good order, the
+    second one at once.
+    """
+    asked: float | None = None
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        now = monotonic()
+        if asked is None:
+            asked = now
+            with suppress(OSError):  # not click.echo: the signal may have come amid a write to it
+                os.write(2, b"\nstopping; what was looked at is judged and saved\n")
+        elif now - asked > _SAME_SIGNAL_SECONDS:
             raise KeyboardInterrupt
-        asked = True
-        click.echo("\nstopping; what was looked at is judged and saved", err=True)
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {n: signal.signal(n, handle) for n in numbers}
     try:
-        yield lambda: asked
+        yield lambda: asked is not None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -442,47 +486,89 @@ def _progress(options: dict[str, Any]) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _print_reports(run: SavedRun, options: dict[str, Any], configured: Sequence[str]) -> None:
-    """Each -f goes to its -o; without one, text goes to stdout and files beside the run."""
-    from scanner.reports import all_reports
+def _reports(options: dict[str, Any], configured: Sequence[str]) -> list[tuple[Report, str | None]]:
+    """Each format with its -o, None where it has none; UsageError if it cannot be written there."""
+    from scanner.reports import get_report
 
     formats = options["formats"] or tuple(configured) or ("table",)
-    outputs: tuple[str, ...] = options["outputs"]
+    outputs: tuple[str | None, ...] = options["outputs"]
     if len(outputs) > len(formats):
         raise UsageError(f"{len(outputs)} -o but {len(formats)} -f: give each -o its -f")
-    reports = all_reports()
-    printed = False
+    wanted = []
     for number, name in enumerate(formats):
-        report_format = reports[name]
+        report_format = get_report(name)
         target = outputs[number] if number < len(outputs) else None
+        if target == "-" and report_format.folder:
+            raise UsageError(f"-f {name} writes a folder: name it with -o DIR")
+        if target not in (None, "-") and not report_format.folder:
+            path = Path(target or "")
+            if path.is_dir():
+                raise UsageError(f"{path}: is a folder; -o names a file for -f {name}")
+            if not path.parent.is_dir():
+                raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+        wanted.append((report_format, target))
+    return wanted
+
+
+def _print_reports(run: SavedRun, options: dict[str, Any], configured: Sequence[str]) -> None:
+    """Each -f goes to its -o; without one, text goes to stdout and files beside the run."""
+    printed = False
+    for report_format, target in _reports(options, configured):
+        name = report_format.name
         if target is None and (printed or name in ("html", "parquet")):
             target = str(run.folder / f"report{report_format.suffix}")
             _say(f"{name} report: {target}", options)
         if report_format.folder:
-            if target is None or target == "-":
-                raise UsageError(f"-f {name} writes a folder: name it with -o DIR")
+            assert target is not None
             report_format.render(run, None, Path(target), _render_options(options, None))
         elif target is None or target == "-":
             printed = True
             stream = sys.stdout.buffer
-            report_format.render(run, stream, None, _render_options(options, sys.stdout))
-            stream.flush()
+            try:
+                report_format.render(run, stream, None, _render_options(options, sys.stdout))
+                stream.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                with suppress(OSError):  # what is left in the buffer goes nowhere, without a word
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise _cannot_write("standard output", error) from error
         else:
             _write(Path(target), report_format, run, _render_options(options, None))
 
 
+def _cannot_write(where: str, error: OSError) -> UsageError:
+    reason = error.strerror or type(error).__name__
+    return UsageError(
+        f"{where}: cannot write the report there ({reason}); `consentry report last` renders it "
+        "again"
+    )
+
+
 def _write(path: Path, report_format: Report, run: SavedRun, how: RenderOptions) -> None:
     """A whole report or none: written beside its place, then moved there; mode 0600."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary: Path | None = None
     try:
+        try:
+            special = not stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            special = False
+        if special:  # /dev/null, a pipe: written to, never replaced
+            with path.open("wb") as file:
+                report_format.render(run, file, None, how)
+            return
+        place = path.resolve()  # a link stays, and what it leads to is replaced
+        temporary = place.with_name(f".consentry-{os.getpid()}.tmp")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             report_format.render(run, file, None, how)
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as error:
-        raise UsageError(f"{path}: cannot write the report there ({error.strerror})") from error
+        raise _cannot_write(str(path), error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _render_options(options: dict[str, Any], stream: IO[str] | None) -> RenderOptions:
@@ -511,8 +597,22 @@ def _say(message: str, options: dict[str, Any]) -> None:
         click.echo(message, err=True)
 
 
+def _open_closed_streams() -> None:
+    """Where standard streams are closed (`>&-`), files of the run would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
+
+
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
+    _open_closed_streams()
     try:
         consentry.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -536,6 +636,8 @@ def main() -> None:
         if os.environ.get("CONSENTRY_DEBUG"):
             raise
         kind = type(error).__name__
+        if isinstance(error, OSError) and error.strerror:  # the system's own words, never a name
+            kind += f": {error.strerror}"
         hint = "nothing was proved; CONSENTRY_DEBUG=1 shows where"
         click.echo(f"consentry: internal error ({kind}); {hint}", err=True)
         sys.exit(CRASH)

@@ -116,13 +116,14 @@ class Settings:
         """`target` with the options of the longest prefix in `stores` that it lies under.
 
         A prefix ends at a slash: options of s3://exports do not reach s3://exports-old. `skip`
-        names local folders of this program's own; the output folder is always one of them.
+        names local folders of this program's own; that of its saved runs is always one of them.
         """
         under = [prefix for prefix in self.stores if _lies_under(target, prefix)]
         options = self.stores[max(under, key=len)] if under else StoreOptions()
         flags = self.store_flags
         anonymous = options.anonymous if flags.anonymous is None else flags.anonymous
-        own = [os.path.realpath(path) for path in (self.output_directory, *skip)]
+        runs = self.output_directory / "runs"  # and nothing beside it: that may be anybody's
+        own = [os.path.realpath(path) for path in (runs, *skip)]
         return StoreSpec(
             url=target,
             profile=flags.profile or options.profile,

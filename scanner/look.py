@@ -9,7 +9,7 @@ does, it costs itself, and is a Problem.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -25,6 +25,7 @@ from scanner.detectors import (
 )
 from scanner.errors import Unreadable
 from scanner.model import (
+    UNKNOWN_BYTES,
     Blob,
     Detection,
     ImageMetadata,
@@ -58,7 +59,8 @@ Sight = Detection | Problem | Seen
 class _Budget:
     """Bytes produced from one object, all levels together: what stops nested bombs."""
 
-    def __init__(self, limits: Limits, size: int | None) -> None:
+    def __init__(self, limits: Limits, size: int | None, alive: Callable[[], None]) -> None:
+        self.alive = alive
         self._total = limits.max_total_bytes
         self._ratio = limits.max_ratio
         self._after = limits.ratio_after
@@ -114,9 +116,15 @@ class Looker:
         self._texts = [d for d in chosen if isinstance(d, TextDetector)]
         self._paths = [d for d in chosen if isinstance(d, PathDetector)]
 
-    def look(self, blob: Blob, options: ReadOptions) -> Iterator[Sight]:
-        """Yield all that is seen in `blob`, and all that could not be looked at."""
-        budget = _Budget(options.limits, blob.size)
+    def look(
+        self, blob: Blob, options: ReadOptions, alive: Callable[[], None] = lambda: None
+    ) -> Iterator[Sight]:
+        """Yield all that is seen in `blob`, and all that could not be looked at.
+
+        `alive()` is called after each part, also where nothing is seen: a table of hours may hold
+        nothing to tell before its end.
+        """
+        budget = _Budget(options.limits, blob.size, alive)
         yield from self._look(blob, options, budget, 0)
         if budget.broken is not None:
             yield Problem(blob.location, budget.broken.reason, budget.broken.detail)
@@ -146,7 +154,7 @@ class Looker:
                 return
             known = recognise(head)
             if known is None:
-                yield Problem(blob.location, "unsupported", "no reader knows these bytes")
+                yield Problem(blob.location, "unsupported", UNKNOWN_BYTES)
                 return
             reader, media_type = known
             fresh = Blob(blob.location, stream, blob.size, blob.record)
@@ -158,6 +166,7 @@ class Looker:
                     yield from self._look(part, options, budget, depth + 1)
                 else:
                     yield from self._judge(part, blob.location, tables)
+                budget.alive()
                 if budget.broken is not None:
                     return
             if (

@@ -60,6 +60,9 @@ REASONS: frozenset[str] = frozenset(
     get_args(Reason)
 )  # excluded objects carry "rule:<pattern>" instead
 STATES: tuple[State, ...] = get_args(State)
+UNKNOWN_BYTES = (
+    "no reader knows these bytes"  # the detail of `unsupported` where no format is named
+)
 
 KINDS: frozenset[str] = frozenset(
     {

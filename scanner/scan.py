@@ -6,7 +6,6 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ from scanner.context import Assigner, Selector, load_context
 from scanner.engines.local import LocalEngine, Progress, usable_cores
 from scanner.engines.work import Row, Setup, Task, outcome
 from scanner.errors import ScannerError, StoreError, UsageError
-from scanner.model import DatasetSpec, Location, ObjectInfo, RunInfo, SavedRun, StoreSpec
+from scanner.model import DatasetSpec, Location, ObjectInfo, RunInfo, SavedRun
 from scanner.policy import judge, load_packs
 from scanner.stores import Store, open_store, public_url
 from scanner.subjects import SubjectKey
@@ -53,7 +52,7 @@ def scan(
 
     # What is claimed, and what it is judged by: all checked before the first byte is read.
     packs = load_packs(settings.policies, settings.policy_base)
-    specs = tuple(_spec(settings, target) for target in settings.targets)
+    specs = tuple(map(settings.store_spec, settings.targets))
     stores = [open_store(spec) for spec in specs]
     context = load_context(
         settings.datasets,
@@ -77,7 +76,7 @@ def scan(
             subjects=key,
         )
         engine = LocalEngine(setup, settings.jobs or usable_cores(), listing.locate)
-        stopped, broken = False, None
+        stopped = False
 
         def asked_to_stop() -> bool:
             nonlocal stopped
@@ -89,12 +88,8 @@ def scan(
             done = book.done
             on_progress(Progress(engine.listed + listing.settled, done, engine.listed_all))
 
-        try:
-            for rows in engine.run(listing.tasks(), asked_to_stop, tick):
-                book.add(rows.coverage, rows.detections, rows.items)
-        except StoreError as error:
-            broken = f"the listing broke off: {error.detail}"
-            listing.settle_failure(error)
+        for rows in engine.run(listing.tasks(), asked_to_stop, tick):
+            book.add(rows.coverage, rows.detections, rows.items)
         listing.drain(book)
         book.listed = engine.listed + listing.settled
         book.close()
@@ -115,9 +110,10 @@ def scan(
         previous=ledger.first_seen(settings.output_directory),
     )
 
-    complete = not (stopped or broken or listing.empty_targets) and _complete(book)
-    notes = [broken] if broken else []
-    notes += [f"{target}: there is nothing to scan" for target in listing.empty_targets]
+    complete = not (stopped or listing.broken or listing.empty_targets) and _complete(book)
+    notes = list(listing.broken)
+    if not stopped:  # else it may not have been listed yet
+        notes += [f"{target}: there is nothing to scan" for target in listing.empty_targets]
     if stopped:
         notes.append("the run was interrupted: what it did not reach is not judged")
     info = RunInfo(
@@ -178,6 +174,7 @@ class _Listing:
         self._rows: deque[Row] = deque()  # filled by the listing thread, drained by the main one
         self._empty = set(range(len(stores)))
         self.settled = 0
+        self.broken: list[str] = []  # one sentence per target whose listing broke off
 
     @property
     def empty_targets(self) -> list[str]:
@@ -188,15 +185,19 @@ class _Listing:
 
     def tasks(self) -> Iterator[Task]:
         for number, store in enumerate(self._stores):
-            for info in store.list():
+            try:
+                for info in store.list():
+                    self._empty.discard(number)
+                    dataset = self._assigner.assign(info.key)
+                    task = Task(number, self._number(dataset), info)
+                    row = self._settled_row(task, dataset)
+                    if row is None:
+                        yield task
+                    else:
+                        self._rows.append(row)
+            except StoreError as error:  # the other targets are listed all the same
                 self._empty.discard(number)
-                dataset = self._assigner.assign(info.key)
-                task = Task(number, self._number(dataset), info)
-                row = self._settled_row(task, dataset)
-                if row is None:
-                    yield task
-                else:
-                    self._rows.append(row)
+                self._settle_failure(number, error)
 
     def _number(self, dataset: DatasetSpec | None) -> int:
         return -1 if dataset is None else self._numbers[dataset.id]
@@ -213,10 +214,11 @@ class _Listing:
             return outcome(task, location, name, "excluded", f"rule:{pattern}")
         return None
 
-    def settle_failure(self, error: StoreError) -> None:
+    def _settle_failure(self, number: int, error: StoreError) -> None:
         """A listing that broke off counts as one object that could not be looked at."""
-        store = self._stores[0]
-        task = Task(0, -1, ObjectInfo(key="", size=0))
+        store = self._stores[number]
+        self.broken.append(f"{public_url(store.spec.url)}: the listing broke off: {error.detail}")
+        task = Task(number, -1, ObjectInfo(key="", size=0))
         row = outcome(task, store.location(""), "unassigned", "error", "listing", error.detail)
         self._rows.append(row)
 
@@ -224,11 +226,6 @@ class _Listing:
         rows = [self._rows.popleft() for _ in range(len(self._rows))]
         self.settled += len(rows)
         book.add(rows)
-
-
-def _spec(settings: Settings, target: str) -> StoreSpec:
-    own = str(Path(settings.output_directory).absolute())
-    return settings.store_spec(target, skip=(own,))
 
 
 def _open_one(settings: Settings, url: str) -> BinaryIO:

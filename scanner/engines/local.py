@@ -17,8 +17,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -70,20 +71,21 @@ class Progress:
 
 
 def _serve(pipe: Connection, pulse: Array[Any], setup: Setup) -> None:
-    # Ctrl-C goes to the whole process group; only the parent answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as below, where the system cannot block it
     try:
         worker = Worker(setup)
     except ScannerError as error:
         pipe.send(("failed", str(error)))
         return
-    pipe.send(("ready", None))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
+        pipe.send(("ready", None))
+        _serve_batches(pipe, pulse, worker)
+
+
+def _serve_batches(pipe: Connection, pulse: Array[Any], worker: Worker) -> None:
     rows = Rows([], [], [])
     while True:
-        try:
-            batch: _Batch | None = pipe.recv()
-        except EOFError:
-            return
+        batch: _Batch | None = pipe.recv()
         if batch is None:
             return
 
@@ -191,7 +193,8 @@ class LocalEngine:
         process = _SPAWN.Process(
             target=_serve, args=(theirs, pulse, self._setup), daemon=True, name="consentry-worker"
         )
-        process.start()
+        with _without_ctrl_c():
+            process.start()
         theirs.close()
         worker = _Process(process, ours, pulse)
         self._workers.append(worker)
@@ -233,8 +236,13 @@ class LocalEngine:
         worker.pipe.close()
         self._workers.remove(worker)
         rows = Rows([], [], [])
+        code = worker.process.exitcode
+        if code == -signal.SIGTERM and reason == "crash":
+            # Not the decoder: `timeout`, or whoever stops a whole process group
+            reason, detail = "interrupted", "its worker process was told to stop"
+        elif code == -signal.SIGKILL and reason == "crash":
+            detail = "its worker process was killed, perhaps for lack of memory"
         if not worker.ready:
-            code = worker.process.exitcode
             raise ScannerError(f"a worker process could not start (exit code {code})")
         for batch in worker.batches:
             left = batch.tasks[batch.done :]
@@ -346,6 +354,22 @@ class _Listing:
     def stop(self) -> None:
         self._stopped = True
         self._thread.join(2)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Children started herein never see Ctrl-C, which goes to the whole process group: only the
+    parent answers it, however early it comes.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def usable_cores() -> int:

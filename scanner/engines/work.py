@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scanner.detectors import all_detectors
-from scanner.errors import StoreError
+from scanner.errors import ScannerError, StoreError
 from scanner.look import EMPTY, Looker, Seen
 from scanner.model import (
     Blob,
@@ -19,12 +19,14 @@ from scanner.model import (
     ObjectInfo,
     Problem,
     ReadOptions,
+    Reason,
     State,
     StoreSpec,
     item_id,
     printable,
 )
-from scanner.stores import Store, open_store
+from scanner.stores import Store, open_store, public_url
+from scanner.stores.local import LocalStore
 from scanner.subjects import SubjectKey
 
 Row = tuple[Any, ...]
@@ -115,13 +117,21 @@ class Worker:
         heart.
         """
         info = task.info
-        store = self._store(task.store)
-        location = store.location(info.key)
         dataset = self._setup.datasets[task.dataset] if task.dataset >= 0 else UNASSIGNED
+        try:
+            store = self._store(task.store)
+        except ScannerError as error:  # the target itself has gone since it was listed
+            reason, detail = _store_gone(error)
+            target = public_url(self._setup.stores[task.store].url).rstrip("/")
+            lost = Location(f"{target}/{info.key}")
+            out.coverage.append(outcome(task, lost, dataset.id, "error", reason, detail))
+            return
+        location = store.location(info.key)
         options = self._options[task.dataset] if task.dataset >= 0 else self._plain
         self._judge_name(location, task, dataset, out)
-        if info.size == 0:
-            # An empty object has a name but no bytes; opening it would only cost a request.
+        if info.size == 0 and not isinstance(store, LocalStore):
+            # An empty object has a name but no bytes; opening it would only cost a request. Local
+            # files are opened: those of /proc and of some mounts say 0 and have content.
             row = outcome(task, location, dataset.id, "scanned", media_type=EMPTY, total=0)
             if dataset.manifest is not None:
                 out.items.append((dataset.id, printable(info.key)))
@@ -142,7 +152,7 @@ class Worker:
         problems: list[Problem] = []
         with stream:
             blob = Blob(location, stream, info.size)
-            for sight in self._looker.look(blob, options):
+            for sight in self._looker.look(blob, options, flush):
                 if isinstance(sight, Detection):
                     out.detections.append(self._detection(sight, task, dataset))
                 elif isinstance(sight, Seen):
@@ -197,6 +207,12 @@ class Worker:
         pattern = self._paths[dataset] if dataset >= 0 else None
         match = pattern.search(item_key) if pattern is not None else None
         return match["subject"] if match is not None else None
+
+
+def _store_gone(error: ScannerError) -> tuple[Reason, str]:
+    if isinstance(error, StoreError):
+        return error.reason, error.detail
+    return "vanished", "its target could no longer be opened"
 
 
 def _declared(found: Detection, dataset: DatasetSpec) -> str | None:

@@ -88,12 +88,23 @@ class CaseResult:
 
 
 def validate(packs: Sequence[Pack]) -> list[CaseResult]:
-    """Check that every rule has the cases that it needs, and that every case file is whole.
+    """Check that every rule has the cases that it needs, that every case file is whole, and that no
+    rule is an error by a citation that nobody has verified.
 
     The rules themselves were checked when the packs were loaded. Raises `PolicyError` for a case
     file that cannot be read.
     """
-    return [result for pack in packs for result in _enough_cases(pack, read_cases(pack))]
+    results: list[CaseResult] = []
+    for pack in packs:
+        results += _enough_cases(pack, read_cases(pack))
+        for rule in pack.rules:
+            if rule.law.citation == "unverified" and rule.level == "error":
+                detail = (
+                    "level: a rule whose citation is unverified may warn, but not be an error; "
+                    "read the law, then write citation: verified"
+                )
+                results.append(CaseResult(pack.name, rule.id, "(citation)", False, detail))
+    return results
 
 
 def test_packs(packs: Sequence[Pack]) -> list[CaseResult]:
@@ -134,7 +145,9 @@ def _enough_cases(pack: Pack, cases: Sequence[Case]) -> list[CaseResult]:
         if rule.review_when is not None:
             needed.add("review")
         missing = sorted(needed - shown)
-        detail = f"no case expects {' or '.join(missing)}" if missing else "has the cases it needs"
+        detail = "has the cases it needs"
+        if missing:
+            detail = f"no case of cases/{rule.id}.yaml expects {' or '.join(missing)}"
         results.append(CaseResult(pack.name, rule.id, "(enough cases)", not missing, detail))
     return results
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from scanner import vocabulary
+from scanner.countries import country
 from scanner.model import KINDS, Basis, Certainty, Representation
 
 Type = Literal["text", "bool", "number", "time"]
@@ -47,6 +49,21 @@ class Column:
     level: ColumnLevel
     meaning: str
     values: frozenset[str] | None = None  # closed vocabulary: any other literal is a mistake
+    # the value that a literal means (synonyms, other spellings), or None: a mistake
+    read: Callable[[str], str | None] | None = None
+
+
+def _known(words: Mapping[str, str]) -> Callable[[str], str | None]:
+    return lambda text: vocabulary.word(text, words)
+
+
+def _country(text: str) -> str | None:
+    """Countries of parties and transfers come without their regions."""
+    code = country(text)
+    return None if code is None or "-" in code else code
+
+
+_PARTY_TYPE = _known(vocabulary.PARTY_TYPES)
 
 
 def _table(*columns: Column) -> Mapping[str, Column]:
@@ -61,6 +78,7 @@ COLUMNS: Mapping[str, Column] = _table(
         "record",
         "photo, template or derived attribute",
         frozenset(get_args(Representation)),
+        _known(vocabulary.REPRESENTATIONS),
     ),
     Column("basis", "text", "record", "what the detection rests on", frozenset(get_args(Basis))),
     Column("confidence", "number", "record", "0 to 1, of the detector"),
@@ -81,18 +99,24 @@ COLUMNS: Mapping[str, Column] = _table(
         "dataset",
         "how well keys tell people apart",
         QUALITIES,
+        _known(vocabulary.KEY_QUALITIES),
     ),
     Column(
         "jurisdiction",
         "text",
         "dataset",
-        "country of the data subjects: the manifest row's, else the dataset's",
+        "country (KR) or region (US-IL) of the people: the manifest row's, else the dataset's",
+        read=country,
     ),
     Column("controller", "text", "dataset", "party id of the controller"),
-    Column("controller_type", "text", "dataset", "type of the controller", PARTY_TYPES),
-    Column("controller_country", "text", "dataset", "country of the controller"),
+    Column(
+        "controller_type", "text", "dataset", "type of the controller", PARTY_TYPES, _PARTY_TYPE
+    ),
+    Column("controller_country", "text", "dataset", "country of the controller", read=_country),
     Column("collected_for", "text", "dataset", "purpose of collection"),
-    Column("source", "text", "dataset", "where the data came from", SOURCES),
+    Column(
+        "source", "text", "dataset", "where the data came from", SOURCES, _known(vocabulary.SOURCES)
+    ),
     Column("retention_until", "time", "dataset", "first moment past retention"),
     Column(
         "has_unique_identifier",
@@ -105,14 +129,23 @@ COLUMNS: Mapping[str, Column] = _table(
     Column("has_detections", "bool", "dataset", "anything personal was detected at all"),
     Column("as_of", "time", "dataset", "the moment for which the run judges"),
     Column("transfer_id", "text", "use", "the transfer, null for a declared use"),
-    Column("transfer_role", "text", "use", "role of the recipient", ROLES),
-    Column("transfer_mode", "text", "use", "copy, remote access or view", MODES),
+    Column(
+        "transfer_role", "text", "use", "role of the recipient", ROLES, _known(vocabulary.ROLES)
+    ),
+    Column(
+        "transfer_mode",
+        "text",
+        "use",
+        "copy, remote access or view",
+        MODES,
+        _known(vocabulary.MODES),
+    ),
     Column("purpose", "text", "use", "purpose of the use"),
     Column("recipient", "text", "use", "party id of the recipient"),
-    Column("recipient_type", "text", "use", "type of the recipient", PARTY_TYPES),
-    Column("recipient_country", "text", "use", "country of the recipient"),
-    Column("from_country", "text", "use", "where the transfer starts"),
-    Column("to_country", "text", "use", "where the transfer ends"),
+    Column("recipient_type", "text", "use", "type of the recipient", PARTY_TYPES, _PARTY_TYPE),
+    Column("recipient_country", "text", "use", "country of the recipient", read=_country),
+    Column("from_country", "text", "use", "where the transfer starts", read=_country),
+    Column("to_country", "text", "use", "where the transfer ends", read=_country),
     Column("legal_basis", "text", "use", "the transfer's basis, else the dataset's; null if none"),
     Column("statutory_basis", "bool", "use", "the legal basis is statute:<cite>"),
     Column(
@@ -121,6 +154,7 @@ COLUMNS: Mapping[str, Column] = _table(
         "use",
         "what was attested about the purpose; 'unattested' where nothing is on record",
         WITHIN,
+        _known(vocabulary.WITHIN_PURPOSE),
     ),
     Column("agreement_ref", "text", "use", "the contract of the transfer"),
     Column("published_ref", "text", "use", "where the transfer was made public"),

@@ -33,7 +33,7 @@ def explain(rule: Rule) -> str:
         rule.title,
         "",
         f"Law       {law.cite} ({_CITATION_WORDS[law.citation]})",
-        f"Duty      {law.duty}",
+        f"Duty      {law.duty or 'not told in plain words by this rule'}",
     ]
     if law.link:
         lines.append(f"Link      {law.link}")
@@ -55,7 +55,7 @@ def explain(rule: Rule) -> str:
     lines.append(
         "Where something that this asks for is not on record, it is a review, never a pass."
     )
-    lines += ["", f"Remedy    {rule.remedy}", "", "SQL"]
+    lines += ["", f"Remedy    {rule.remedy or 'none is named by this rule'}", "", "SQL"]
     for key, expression in rule.expressions().items():
         lines.append(f"  {key:<13} {to_sql(expression.node)}")
     names = sorted(rule.names())

@@ -10,7 +10,8 @@ Tables made here (names are this package's own):
             seen); `item_no` numbers the items in the order of their locations
 `dangling`  manifest rows none of whose candidates is an object or item
 
-An *exposure* is a `record` × a `use` of its dataset; it is a view, never stored.
+An *exposure* is a `record` × a `use` of its dataset; it is never stored. `view` shows the kinds of
+exposure that there are (the cells of `tallies`) to the rules.
 
 The manifest is joined on the best candidate that is there; an item inside a listed container (a
 frame of a listed video, a member of a listed archive) counts as listed. The manifest's own file
@@ -73,9 +74,21 @@ def _given(column: str) -> str:
     return f"nullif(trim({column}), '')"
 
 
+def _basis(column: str) -> str:
+    """`none`, and a statute without its citation, are no basis on record."""
+    return (
+        f"CASE WHEN NOT regexp_full_match(lower(trim({column})), '(none|statute:?\\s*)?') "
+        f"THEN trim({column}) END"
+    )
+
+
+def _country(column: str) -> str:
+    """A region (KR-11) lies in its country; a jurisdiction keeps it: some laws are regions'."""
+    return f"upper(split_part({_given(column)}, '-', 1))"
+
+
 def _statutory(column: str) -> str:
-    """A statute without its citation is no basis on record."""
-    return f"coalesce(regexp_matches(lower({column}), '^statute:\\s*\\S'), false)"
+    return f"coalesce(starts_with(lower({column}), 'statute:'), false)"
 
 
 def _parties(con: duckdb.DuckDBPyConnection) -> None:
@@ -88,7 +101,7 @@ def _parties(con: duckdb.DuckDBPyConnection) -> None:
                CASE WHEN count(DISTINCT country) = 1 AND count(country) = count(*)
                     THEN min(country) END AS country
         FROM (SELECT party_id, {_one_of("type", columns.PARTY_TYPES)} AS type,
-                     upper({_given("country")}) AS country FROM arrow_parties)
+                     {_country("country")} AS country FROM arrow_parties)
         GROUP BY party_id""")
 
 
@@ -114,7 +127,7 @@ def _datasets(con: duckdb.DuckDBPyConnection) -> None:
                {_given("d.controller")} AS controller,
                upper({_given("d.jurisdiction")}) AS declared_jurisdiction,
                {_given("d.collected_for")} AS collected_for,
-               {_given("d.legal_basis")} AS dataset_basis,
+               {_basis("d.legal_basis")} AS dataset_basis,
                coalesce({_one_of("d.source", columns.SOURCES)}, 'unknown') AS source,
                d.representation AS declared_representation,
                d.retention_until,
@@ -238,7 +251,7 @@ def _dangling(con: duckdb.DuckDBPyConnection) -> None:
 def _records(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("""
         CREATE TEMP TABLE subject AS
-        SELECT row_number() OVER () AS subject_no, digest FROM (
+        SELECT row_number() OVER (ORDER BY digest) AS subject_no, digest FROM (
             SELECT DISTINCT subject_digest AS digest FROM detection WHERE subject_digest IS NOT NULL
             UNION SELECT subject FROM listed WHERE subject IS NOT NULL)""")
     con.execute("""
@@ -264,25 +277,41 @@ def _records(con: duckdb.DuckDBPyConnection) -> None:
             CASE WHEN d.has_manifest THEN false END AS in_manifest"""
         joins = ""
     con.execute(f"""
-        CREATE TEMP TABLE record AS
-        WITH joined AS (
-            SELECT d.dataset_no, f.location, f.item_id, f.kind,
-                   coalesce(f.representation, d.declared_representation) AS representation,
-                   f.count, f.certainty = 'certain' AS is_certain, f.confidence, f.basis, {facts}
-            FROM detection f JOIN declared_dataset d ON d.dataset_id = f.dataset_id {joins}),
-        collapsed AS (
-            SELECT dataset_no, location, item_id, digest, kind, representation, jurisdiction,
-                   max(coalesce(count, 1)) AS count,
-                   coalesce(bool_or(is_certain), false) AS is_certain,
-                   max(confidence) AS confidence,
-                   arg_max(basis, confidence * 1000 + CASE WHEN is_certain THEN 1e6 ELSE 0 END)
-                       AS basis,
-                   min(age) AS age, max(birth_date) AS birth_date,
-                   bool_or(in_manifest) AS in_manifest
-            FROM joined GROUP BY ALL)
-        SELECT dense_rank() OVER (ORDER BY location, item_id, dataset_no) AS item_no, s.subject_no,
-               c.* EXCLUDE (digest)
-        FROM collapsed c LEFT JOIN subject s ON s.digest = c.digest""")
+        CREATE TEMP TABLE joined AS
+        SELECT d.dataset_no, f.location, f.item_id, f.kind,
+               coalesce(f.representation, d.declared_representation) AS representation,
+               coalesce(f.count, 1) AS count, f.confidence, f.basis,
+               coalesce(f.certainty = 'certain', false) AS is_certain, {facts}
+        FROM detection f JOIN declared_dataset d ON d.dataset_id = f.dataset_id {joins}""")
+    rows, different = con.execute(
+        "SELECT count(*), count(DISTINCT hash(location, item_id, dataset_no)) FROM joined"
+    ).fetchone() or (0, 0)
+    if (
+        rows == different
+    ):  # one detection in every item: nothing collapses, and sorting numbers them
+        con.execute("""
+            CREATE TEMP TABLE sorted_record AS
+            SELECT j.* EXCLUDE (digest), s.subject_no
+            FROM joined j LEFT JOIN subject s ON s.digest = j.digest
+            ORDER BY j.location, j.item_id, j.dataset_no""")
+        con.execute("CREATE TEMP VIEW record AS SELECT rowid + 1 AS item_no, * FROM sorted_record")
+    else:
+        con.execute("""
+            CREATE TEMP TABLE sorted_record AS
+            WITH collapsed AS (
+                SELECT dataset_no, location, item_id, digest, kind, representation, jurisdiction,
+                       max(count) AS count, bool_or(is_certain) AS is_certain,
+                       max(confidence) AS confidence,
+                       arg_max(basis, confidence * 1000 + CASE WHEN is_certain THEN 1e6 ELSE 0 END)
+                           AS basis,
+                       min(age) AS age, max(birth_date) AS birth_date,
+                       bool_or(in_manifest) AS in_manifest
+                FROM joined GROUP BY ALL)
+            SELECT dense_rank() OVER (ORDER BY location, item_id, dataset_no) AS item_no,
+                   s.subject_no, c.* EXCLUDE (digest)
+            FROM collapsed c LEFT JOIN subject s ON s.digest = c.digest""")
+        con.execute("CREATE TEMP VIEW record AS SELECT * FROM sorted_record")
+    con.execute("DROP TABLE joined")
 
 
 def _dataset_facts(con: duckdb.DuckDBPyConnection) -> None:
@@ -316,8 +345,8 @@ def _dataset_facts(con: duckdb.DuckDBPyConnection) -> None:
                coalesce(personal, false) AS has_detections,
                p.type AS controller_type, p.country AS controller_country,
                (SELECT as_of FROM setting) AS as_of,
-               list_concat(coalesce(about_it.kinds, []), coalesce(about_them.kinds, []))
-                   AS evidence
+               coalesce(about_it.kinds, []) AS evidence,
+               coalesce(about_them.kinds, []) AS party_evidence
         FROM declared_dataset d
         LEFT JOIN held h USING (dataset_no)
         LEFT JOIN party p ON p.party_id = d.controller
@@ -329,8 +358,8 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
     declared = context.declared_use
     con.execute(
         "CREATE TEMP TABLE declared_use AS SELECT nullif(trim(?::VARCHAR), '') AS purpose, "
-        "nullif(trim(?::VARCHAR), '') AS recipient, upper(nullif(trim(?::VARCHAR), '')) "
-        "AS to_country",
+        "nullif(trim(?::VARCHAR), '') AS recipient, "
+        "upper(split_part(nullif(trim(?::VARCHAR), ''), '-', 1)) AS to_country",
         [declared.purpose, declared.recipient, declared.to],
     )
     con.execute(f"""
@@ -340,9 +369,9 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                    {_one_of("role_of_recipient", columns.ROLES)} AS transfer_role,
                    {_one_of("mode", columns.MODES)} AS transfer_mode,
                    {_given("purpose")} AS purpose, {_given("importer_id")} AS recipient,
-                   upper({_given("from_country")}) AS from_country,
-                   upper({_given("to_country")}) AS to_country,
-                   {_given("legal_basis")} AS own_basis,
+                   {_country("from_country")} AS from_country,
+                   {_country("to_country")} AS to_country,
+                   {_basis("legal_basis")} AS own_basis,
                    coalesce({_one_of("within_original_purpose", columns.WITHIN)}, 'unattested')
                        AS within_original_purpose,
                    {_given("agreement_ref")} AS agreement_ref,
@@ -360,8 +389,9 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                    coalesce(w.own_basis, d.dataset_basis) AS legal_basis, p.type AS recipient_type,
                    p.country AS recipient_country,
                    coalesce(w.started_at, d.as_of) AS event_time,
-                   list_concat(d.evidence, coalesce(about_way.kinds, []),
-                               coalesce(about_them.kinds, [])) AS use_evidence
+                   list_concat(d.evidence, coalesce(about_way.kinds, [])) AS use_evidence,
+                   list_concat(d.party_evidence, coalesce(about_them.kinds, []))
+                       AS use_party_evidence
             FROM way w
             JOIN dataset d ON d.dataset_id = w.dataset_id
             LEFT JOIN party p ON p.party_id = w.recipient
@@ -373,8 +403,8 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                dense_rank() OVER (ORDER BY lower(purpose), recipient, controller, event_time)
                    AS ask_no,
                * EXCLUDE (own_basis, dataset_basis, declared_jurisdiction, evidence,
-                          use_evidence),
-               use_evidence AS evidence,
+                          party_evidence, use_evidence, use_party_evidence),
+               use_evidence AS evidence, use_party_evidence AS party_evidence,
                {_statutory("legal_basis")} AS statutory_basis
         FROM numbered""")
 
@@ -382,39 +412,45 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
 # ---------------------------------------------------------------- what rules look at
 
 
-def view(names: frozenset[str], child_age: int) -> str:
-    """The exposures as a SQL query; columns that cost a join are null unless `names` has them."""
-    with_consent = bool(names & CONSENT_NAMES)
-    key, key_join = "NULL::VARCHAR", ""
-    if "subject_key" in names:
-        key, key_join = "s.digest", "LEFT JOIN subject s ON s.subject_no = r.subject_no"
-    consent = (
-        "CASE WHEN r.subject_no IS NULL THEN 'subject_unknown' "
-        "ELSE coalesce(c.status, 'none') END AS consent_status, "
-        "coalesce(c.separate_consent, false) AS separate_consent, "
-        "coalesce(c.guardian_verified, false) AS guardian_verified"
-        if with_consent
-        else "NULL::VARCHAR AS consent_status, NULL::BOOLEAN AS separate_consent, "
-        "NULL::BOOLEAN AS guardian_verified"
-    )
-    join = (
-        "LEFT JOIN consent_of c ON c.subject_no = r.subject_no AND c.ask_no = u.ask_no "
-        "AND c.kind = r.kind"
-        if with_consent
-        else ""
-    )
+def view(wide: frozenset[str], child_age: int) -> str:
+    """The cells (see `tallies`) in every use, with all columns of an exposure, as a SQL query.
+
+    `wide`: the columns that profiles hold beside those that they always do.
+    """
+    age = "NULL::BIGINT"
+    if "age" in wide:
+        age = """CASE WHEN p.birth_date <= u.event_time::DATE
+                      THEN date_sub('year', p.birth_date, u.event_time::DATE)
+                      WHEN p.birth_date IS NULL AND p.age >= 0 THEN floor(p.age) END"""
+    key = "k.digest" if "subject_no" in wide else "NULL::VARCHAR"
+    join = "LEFT JOIN subject k ON k.subject_no = p.subject_no" if "subject_no" in wide else ""
     return f"""
         SELECT *, subject_age < {int(child_age)} AS is_minor FROM (
-            SELECT r.item_no, r.subject_no, r.count, r.is_certain, r.kind, r.representation,
-                   r.basis, r.confidence,
-                   CASE WHEN r.is_certain THEN 'certain' ELSE 'possible' END AS certainty,
-                   {key} AS subject_key, r.jurisdiction, r.in_manifest,
-                   CASE WHEN r.birth_date <= u.event_time::DATE
-                        THEN date_sub('year', r.birth_date, u.event_time::DATE)
-                        WHEN r.birth_date IS NULL AND r.age >= 0 THEN floor(r.age) END
-                       AS subject_age,
+            SELECT x.profile_no, x.state_no, p.nobody, p.is_certain, {_of_profile(wide)},
+                   {key} AS subject_key, p.jurisdiction, {age} AS subject_age,
                    u.* EXCLUDE (jurisdiction),
-                   {consent}
-            FROM record r
-            JOIN use u ON u.dataset_no = r.dataset_no
-            {key_join} {join})"""
+                   CASE WHEN p.nobody THEN 'subject_unknown' ELSE s.status END AS consent_status,
+                   CASE WHEN NOT p.nobody THEN s.separate_consent END AS separate_consent,
+                   CASE WHEN NOT p.nobody THEN s.guardian_verified END AS guardian_verified
+            FROM cell x
+            JOIN profile p ON p.profile_no = x.profile_no
+            JOIN use u ON u.ask_no = x.ask_no AND u.dataset_no = p.dataset_no
+            LEFT JOIN consent_state s ON s.state_no = x.state_no
+            {join})"""
+
+
+def profile_view(wide: frozenset[str]) -> str:
+    """The profiles with the columns of their dataset, as a SQL query."""
+    key = "k.digest" if "subject_no" in wide else "NULL::VARCHAR"
+    join = "LEFT JOIN subject k ON k.subject_no = p.subject_no" if "subject_no" in wide else ""
+    return f"""
+        SELECT p.profile_no, p.is_certain, {_of_profile(wide)}, {key} AS subject_key, d.*
+        FROM profile p JOIN dataset d ON d.dataset_no = p.dataset_no {join}"""
+
+
+def _of_profile(wide: frozenset[str]) -> str:
+    confidence = "p.confidence" if "confidence" in wide else "NULL::FLOAT"
+    return (
+        f"p.kind, p.representation, p.basis, p.in_manifest, {confidence} AS confidence, "
+        "CASE WHEN p.is_certain THEN 'certain' ELSE 'possible' END AS certainty"
+    )

@@ -165,7 +165,12 @@ def to_sql(node: Node, names: Mapping[str, str] | None = None, evidence: str = "
                 inside = ", ".join(write(argument) for argument in arguments)
                 return f"CAST({inside} AS DATE)" if name == "date" else f"{name}({inside})"
             case Evidence(kind):
-                return f"list_contains({evidence}, {quoted(kind)})"
+                # about a party only: whether it speaks of this data is for a person to say (null)
+                word = quoted(kind)
+                return (
+                    f"(list_contains({evidence}, {word}) "
+                    f"OR (list_contains(party_{evidence}, {word}) AND NULL))"
+                )
             case Name(name):
                 return names[name] if names is not None and name in names else name
             case Value(value):
@@ -381,9 +386,7 @@ class _Translator:
             raise self.error(f"{to_sql(one)} is {one_type}, {to_sql(two)} is {two_type}{hint}")
         if operator in ORDERINGS and one_type not in ("number", "time"):
             raise self.error(f"{operator} compares numbers and times, not {one_type}")
-        self.known_value(one, two)
-        self.known_value(two, one)
-        return Compare(operator, one, two)
+        return Compare(operator, self.known_value(two, one), self.known_value(one, two))
 
     def membership(self, tree: exp.Expression, depth: int) -> Node:
         if any(tree.args.get(key) for key in ("query", "unnest", "field", "is_global")):
@@ -394,8 +397,7 @@ class _Translator:
             node, value_type = self.typed(value, depth)
             if not isinstance(node, Value) or value_type != type_:
                 raise self.error(f"in (…) takes a list of {type_} values")
-            self.known_value(part, node)
-            values.append(node)
+            values.append(self.known_value(part, node))
         if not values:
             raise self.error("in (…) takes a list of values")
         return In(part, tuple(values))
@@ -436,9 +438,9 @@ class _Translator:
             known_types = {type_ for type_ in types if type_ is not None}
             if len(parts) < 2 or len(known_types) != 1:
                 raise self.error("coalesce(…) takes two or more values of one type")
-            for part, _ in parts[1:]:
-                self.known_value(parts[0][0], part)
-            return node, known_types.pop()
+            first = parts[0][0]
+            others = (self.known_value(first, part) for part, _ in parts[1:])
+            return Call(name, (first, *others)), known_types.pop()
         wanted: Mapping[str, tuple[tuple[Type, ...], Type]] = {
             "lower": (("text",), "text"),
             "upper": (("text",), "text"),
@@ -499,18 +501,28 @@ class _Translator:
             raise self.error("numbers are plain, such as 50000 or 0.5")
         return float(text) if "." in text else int(text)
 
-    def known_value(self, side: Node, other: Node) -> None:
-        """A misspelt value of a closed vocabulary would silently never match."""
+    def known_value(self, side: Node, other: Node) -> Node:
+        """`other`, in the one spelling of the values of the column that `side` is.
+
+        A misspelt value of a closed vocabulary would silently never match.
+        """
         while isinstance(side, Call) and side.name == "coalesce":
             side = side.arguments[0]
-        if not (isinstance(side, Name) and isinstance(other, Value)):
-            return
-        values = self.columns[side.name].values
-        if values is None or not isinstance(other.value, str) or other.value in values:
-            return
-        near = difflib.get_close_matches(other.value, values, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else f" ({', '.join(sorted(values))})"
-        raise self.error(f"{side.name} is never '{other.value[:60]}'{hint}")
+        if not (
+            isinstance(side, Name) and isinstance(other, Value) and isinstance(other.value, str)
+        ):
+            return other
+        column, text = self.columns[side.name], other.value
+        meant = text if column.read is None else column.read(text)
+        if meant is not None and (column.values is None or meant in column.values):
+            return Value(meant)
+        hint = ": a country is written KR"
+        if column.values is not None:
+            near = difflib.get_close_matches(text, column.values, 1)
+            hint = (
+                f"; did you mean '{near[0]}'?" if near else f" ({', '.join(sorted(column.values))})"
+            )
+        raise self.error(f"{side.name} is never '{text[:60]}'{hint}")
 
 
 def _flat(tree: exp.Expression, kind: type[exp.Expression]) -> Iterator[exp.Expression]:

@@ -1,7 +1,9 @@
 """Loads rule packs: folders of YAML rules with their law, their conditions and their cases.
 
-A rule is never taken half: an unknown key, a missing citation, a misspelt column or value, and a
-rule without cases each end the run with one line that names file, rule and key.
+A rule is never taken half: an unknown key, a missing law, a misspelt column or value each end the
+run with one line that names file, rule and key. What a rule may leave out is named by what it then
+is: a citation `unverified`, a version `unversioned`, a duty or a remedy empty. Cases are not needed
+to judge by a pack; `validate` and `test_packs` demand them.
 """
 
 from __future__ import annotations
@@ -18,11 +20,15 @@ from scanner.errors import PolicyError, ScannerError
 from scanner.model import Level, RuleText
 from scanner.policy.columns import BUILT_IN_MEASURES, SCOPES, Column, Scope, columns_for
 from scanner.policy.expressions import And, Compare, Expression, Name, Node, Or, Value, parse, walk
+from scanner.vocabulary import spelled
 from scanner.yamlsafe import load_yaml
 
 Citation = Literal["verified", "secondary", "unverified", "own_policy"]
 """How sure the citation is: `verified` = read in the text of the law, `secondary` = read about it,
 `unverified` = from memory, `own_policy` = no law at all but a policy of the organisation."""
+
+OWN_POLICY = "organisation policy"  # the instrument of rules that are no law
+UNVERSIONED = "unversioned"
 
 HowMeasured = Literal["count_distinct", "count", "sum"]
 _RULE_ID = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+\Z")
@@ -56,7 +62,7 @@ class Law:
     instrument: str
     cites: tuple[str, ...]
     citation: Citation
-    duty: str  # the law in plain words
+    duty: str  # the law in plain words; may be empty
     in_force_from: datetime.date | None = None
     in_force_until: datetime.date | None = None  # the last day in force
     link: str = ""
@@ -256,36 +262,29 @@ def _yaml(path: Path) -> object:
 def _load_pack(folder: Path) -> Pack:
     path = folder / "pack.yaml"
     allowed = frozenset({"name", "title", "version", "description"})
-    fields = _Fields(_yaml(path), str(path), allowed)
-    name = fields.text("name")
-    if not _PACK_NAME.match(name) or name != folder.name:
-        raise PolicyError(f"{path}: name: must be the folder's name '{folder.name}', a-z, 0-9, -")
+    data = _yaml(path)
+    fields = _Fields({} if data is None else data, str(path), allowed)
+    name = fields.text("name", required=False) or folder.name
+    if not _PACK_NAME.match(name):
+        raise PolicyError(f"{path}: name: must be of a-z, 0-9 and -, such as our-rules")
     for stray in sorted([*folder.glob("*.yml"), *folder.glob("cases/*.yml")]):
         raise PolicyError(f"{stray}: rules and cases end in .yaml")
     files = sorted(p for p in folder.glob("*.yaml") if p.name != "pack.yaml")
     if not files:
         raise PolicyError(f"{folder}: the pack has no rules")
-    rules = tuple(_load_rule(file, name) for file in files)
-    cases = tuple(sorted((folder / "cases").glob("*.yaml")))
-    tested = {case.stem for case in cases}
-    for rule in rules:
-        if rule.id not in tested:
-            raise PolicyError(
-                f"{rule.path}: {rule.id}: no cases; write cases/{rule.id}.yaml with at least one "
-                "passing and one failing case"
-            )
+    version = fields.text("version", required=False) or UNVERSIONED
     return Pack(
         name=name,
-        title=fields.text("title"),
-        version=fields.text("version"),
-        description=fields.text("description"),
-        rules=rules,
-        cases=cases,
+        title=fields.text("title", required=False) or name,
+        version=version,
+        description=fields.text("description", required=False),
+        rules=tuple(_load_rule(file, name, version) for file in files),
+        cases=tuple(sorted((folder / "cases").glob("*.yaml"))),
         folder=folder,
     )
 
 
-def _load_rule(path: Path, pack: str) -> Rule:
+def _load_rule(path: Path, pack: str, version: str) -> Rule:
     data = _yaml(path)
     id_ = data.get("id") if isinstance(data, dict) else None
     fields = _Fields(data, f"{path}: {id_ if isinstance(id_, str) else path.stem}", _RULE_KEYS)
@@ -310,13 +309,13 @@ def _load_rule(path: Path, pack: str) -> Rule:
         raise PolicyError(f"{place}: having: goes with scope dataset or transfer")
     rule = Rule(
         id=rule_id,
-        version=fields.text("version"),
+        version=fields.text("version", required=False) or version,
         pack=pack,
         title=fields.text("title"),
         law=_law(fields.data.get("law"), place),
         level=cast("Level", fields.one_of("level", get_args(Level))),
         scope=scope,
-        remedy=fields.text("remedy"),
+        remedy=fields.text("remedy", required=False),
         applies_when=condition("applies_when", columns),
         review_when=condition("review_when", columns),
         where=condition("where", {**columns, **numbers}),
@@ -333,10 +332,6 @@ def _load_rule(path: Path, pack: str) -> Rule:
     for measure in own:
         if measure.name not in used:
             raise PolicyError(f"{place}: measures: '{measure.name}' is not used by where or having")
-    if rule.law.citation == "unverified" and rule.level == "error":
-        raise PolicyError(
-            f"{place}: level: a rule whose citation is unverified may warn, but not be an error"
-        )
     return rule
 
 
@@ -344,7 +339,11 @@ def _law(data: object, place: str) -> Law:
     if data is None:
         raise PolicyError(f"{place}: law: is missing; a rule says what it stands on")
     fields = _Fields(data, f"{place}: law", _LAW_KEYS)
-    citation = cast("Citation", fields.one_of("citation", get_args(Citation)))
+    instrument = fields.text("instrument")
+    own = spelled(instrument) == spelled(OWN_POLICY)
+    citation: Citation = "own_policy" if own else "unverified"
+    if "citation" in fields.data:
+        citation = cast("Citation", fields.one_of("citation", get_args(Citation)))
     cites = fields.texts("cites")
     if not cites and citation != "own_policy":
         raise PolicyError(f"{place}: law: cites: must list the articles")
@@ -352,10 +351,10 @@ def _law(data: object, place: str) -> Law:
     if link and not link.startswith("https://"):
         raise PolicyError(f"{place}: law: link: must begin with https://")
     law = Law(
-        instrument=fields.text("instrument"),
+        instrument=instrument,
         cites=cites,
         citation=citation,
-        duty=fields.text("duty"),
+        duty=fields.text("duty", required=False),
         in_force_from=fields.day("in_force_from"),
         in_force_until=fields.day("in_force_until"),
         link=link,

@@ -174,6 +174,10 @@ def _score_single(text: str, letters: str) -> float:
     return total
 
 
+_PAIR = re.compile(r"[^\x00-\x7f]{2}")  # no Korean word of one syllable is a name of a field
+_WORD = re.compile(r"[^\W\d_]+")
+_PLAIN_MARKS = frozenset(" \t\r\n.,;:!?\"'()-/_|@=<>")
+_LEAST_WORDLIKE = 0.45  # text in the wrong one-byte set keeps above 0.5, pixels stay below 0.4
 _SINGLE = {"cp1251": "cyrillic", "koi8_r": "cyrillic", "cp1256": "arabic", "cp1252": "latin"}
 
 
@@ -212,6 +216,19 @@ def _legacy(sample: bytes) -> str:
     return "latin-1" if best_score < 0 else best
 
 
+def _wordlike(text: str) -> float:
+    """The share of characters that stand as in writing: words in one case, digits, punctuation.
+
+    Pixels and samples read in a one-byte set are letters, too, but in no order: "яЮбЪ4щ".
+    """
+    good = sum(char.isdigit() or char in _PLAIN_MARKS for char in text)
+    for word in _WORD.findall(text):
+        cased = word.islower() or word.isupper() or word[1:].islower() or word[0] >= "\u0590"
+        if cased and len(word) <= 30:
+            good += len(word)
+    return good / len(text)
+
+
 def _wide(head: bytes) -> str | None:
     """UTF-16 or UTF-32 without a byte order mark: plausible text in exactly one byte order."""
     best: tuple[float, str] | None = None
@@ -244,7 +261,7 @@ def _wide(head: bytes) -> str | None:
 def _korean_by_chance(head: bytes, text: str) -> bool:
     """A few Korean syllables in CP949 can be valid UTF-8: 홍채 (iris) reads as "ȫä"."""
     foreign = [c for c in text if c > "\x7f"]
-    if len(foreign) > 12 or max(foreign) > "\u07ff":
+    if len(foreign) > 12 or max(foreign) > "\u07ff" or not _PAIR.search(text):
         return False
     as_utf8 = max(_score_single(text, letters) for letters in ("latin", "cyrillic", "arabic"))
     as_korean = _score_double(_decode_sample(head, "cp949"), _scores()["cp949"])
@@ -289,7 +306,9 @@ def detect(head: bytes) -> str | None:
     encoding = _legacy(head)
     text = _decode_sample(head, encoding)
     odd = sum("\x7f" <= c <= "\x9f" or c == "\ufffd" for c in text)
-    return encoding if odd * 25 <= len(text) else None
+    if odd * 25 > len(text) or (len(head) >= 64 and _wordlike(text) < _LEAST_WORDLIKE):
+        return None
+    return encoding
 
 
 def decode_head(head: bytes) -> str | None:

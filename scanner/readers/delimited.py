@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scanner.errors import Unreadable
 from scanner.model import Blob, Part, Problem, ReadOptions, Text
 from scanner.readers import HEAD_BYTES
 from scanner.readers.charsets import Decoded, decode_head
@@ -140,7 +141,13 @@ class _Table:
             row = next(parser.parse(self._buffer, not self._more), None)
             if row is not None or not self._more:
                 return row[1] if row is not None else []
-            self._fill(2 * len(self._buffer) + 1)
+            self._lengthen()
+
+    def _lengthen(self) -> None:
+        """More text, because one row is longer than the buffer; raises Unreadable at the limit."""
+        if len(self._buffer) > self._max_chars:
+            raise Unreadable("bytes", f"a row of more than {self._max_chars} characters")
+        self._fill(min(2 * len(self._buffer), self._max_chars) + 1)
 
     def preamble(self) -> Iterator[Text]:
         if self._preamble.strip():
@@ -172,8 +179,8 @@ class _Table:
                 if not consumed and not self._more:
                     return
                 self._buffer = self._buffer[consumed:]
-                if not consumed:  # one row is longer than the buffer
-                    self._fill(2 * len(self._buffer) + 1)
+                if not consumed:
+                    self._lengthen()
             else:
                 yield batch
             if len(self._buffer) < _BLOCK_CHARS // 2:

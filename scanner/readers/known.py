@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -96,6 +97,29 @@ _FORMATS = (
     _Format("model/gguf", "GGUF model", (b"GGUF\x01\0", b"GGUF\x02\0", b"GGUF\x03\0")),
     _Format("application/x-executable", "program", (b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")),
     _Format("application/x-executable", "program", (b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf")),
+    _Format("application/x-executable", "program", (b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xce")),
+    _Format("application/x-llvm-bitcode", "LLVM bitcode", (b"BC\xc0\xde",)),
+    _Format("application/x-android-dex", "Android bytecode", (b"dex\n03",)),
+    _Format("application/x-tflite", "TensorFlow Lite model", (b"TFL3",), 4),
+    _Format("application/x-gettext", "translations (gettext)", (b"\xde\x12\x04\x95",)),
+    _Format("application/x-gettext", "translations (gettext)", (b"\x95\x04\x12\xde",)),
+    _Format("application/x-git-pack", "git pack, with older versions of files", (b"PACK\0\0\0",)),
+    _Format(
+        "application/x-git-index",
+        "git's own index",
+        (b"DIRC\0\0\0", b"\xfftOc\0\0\0", b"RIDX\0\0\0", b"MIDX\1", b"CGPH\1", b"BITM\0\1"),
+    ),
+    _Format("application/x-ds-store", "folder view of macOS (.DS_Store)", (b"\0\0\0\1Bud1",)),
+    _Format(
+        "application/x-appledouble",
+        "file attributes of macOS (AppleDouble)",
+        (b"\0\5\x16\7\0", b"\0\5\x16\0\0"),
+    ),
+    _Format("application/x-plist", "property list of macOS", (b"bplist00",)),
+    _Format("application/x-ms-shortcut", "Windows shortcut", (b"L\0\0\0\x01\x14\x02\0",)),
+    _Format("image/x-qoi", "QOI picture", (b"qoif\0",)),
+    _Format("image/vnd-ms.dds", "DDS picture", (b"DDS \x7c\0\0\0",)),
+    _Format("image/x-sgi", "SGI picture", (b"\x01\xda\x01\x01", b"\x01\xda\0\x01")),
     _Format("font/sfnt", "font", (b"\0\x01\0\0\0", b"OTTO\0", b"wOFF", b"wOF2", b"ttcf\0")),
     _Format("application/x-openssl", "OpenSSL", (b"Salted__",), 0, "encrypted"),
     _Format("application/x-age", "age", (b"age-encryption.org/",), 0, "encrypted"),
@@ -118,6 +142,8 @@ _MPEG_TS = _Format("video/mp2t", "MPEG transport stream", ())
 _ANSI_NIST = _Format("application/x-ansi-nist-itl", "biometric records (ANSI/NIST-ITL)", ())
 _DG2 = _Format("application/x-icao-dg2", "passport face image (ICAO DG2)", ())
 _SAFETENSORS = _Format("application/x-safetensors", "safetensors model", ())
+_PYTHON_BYTECODE = _Format("application/x-python-bytecode", "Python bytecode", ())
+_ZLIB = _Format("application/zlib", "zlib stream, such as a git object", ())
 _PROGRAM = _Format("application/x-executable", "program, perhaps a self-extracting archive", ())
 _ANSI_NIST_START = re.compile(rb"1\.0*1:\d+\x1d1\.0*2:")
 _DG2_START = re.compile(rb"\x75(?:[\0-\x7f]|\x81.|\x82..|\x83...)\x7f\x61", re.DOTALL)
@@ -125,7 +151,7 @@ _BY_MEDIA_TYPE = {
     known.media_type: known
     for known in (
         *_FORMATS, *_RIFF.values(), _DUCKDB, _CPIO, _EMF, _ISO_MEDIA,
-        _TFRECORD, _MPEG_TS, _ANSI_NIST, _DG2, _SAFETENSORS, _PROGRAM,
+        _TFRECORD, _MPEG_TS, _ANSI_NIST, _DG2, _SAFETENSORS, _PROGRAM, _PYTHON_BYTECODE, _ZLIB,
     )
 }  # fmt: skip
 
@@ -167,6 +193,10 @@ def _recognised(head: bytes) -> _Format | None:
         return _MPEG_TS
     if head[:2] == b"MZ" and _is_program(head):
         return _PROGRAM
+    if head[2:4] == b"\r\n" and head[5:8] == bytes(3) and head[4] < 4 and len(head) > 16:
+        return _PYTHON_BYTECODE  # its version, then flags (PEP 552)
+    if head[:2] in (b"\x78\x01", b"\x78\x9c", b"\x78\xda") and _is_zlib(head):
+        return _ZLIB
     if _ANSI_NIST_START.match(head):
         return _ANSI_NIST
     if _DG2_START.match(head):
@@ -181,6 +211,13 @@ def _is_program(head: bytes) -> bool:
         return False
     (at,) = struct.unpack_from("<I", head, 60)
     return head[at : at + 4] == b"PE\0\0"
+
+
+def _is_zlib(head: bytes) -> bool:
+    try:
+        return bool(zlib.decompressobj().decompress(head[:4_096], 64))
+    except zlib.error:
+        return False
 
 
 def _is_tfrecord(head: bytes) -> bool:

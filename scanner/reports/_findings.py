@@ -10,7 +10,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scanner.model import STATES, RuleText, SavedRun
+from scanner.model import STATES, UNKNOWN_BYTES, RuleText, SavedRun
 from scanner.schemas import FINDINGS
 
 _VERDICTS = ("violation", "review", "compliant", "not_applicable")
@@ -77,6 +77,7 @@ class GapGroup:
     reason: str
     count: int
     samples: tuple[str, ...]
+    formats: tuple[tuple[str, int], ...] = ()  # of what no reader opens, the most frequent first
 
 
 def told_findings(run: SavedRun) -> list[Finding]:
@@ -147,7 +148,19 @@ def gap_groups(gaps: pa.Table, samples: int) -> list[GapGroup]:
         )
         # fill_null: a comparison with null is null, and a filter would drop the row without a word
         same = pc.and_(pc.equal(gaps["state"], state), pc.fill_null(same_reason, False))
-        names = gaps.filter(same)["location"].unique().sort().slice(0, samples).to_pylist()
-        groups.append(GapGroup(state, reason or "unknown", row["count_all"], tuple(names)))
+        members = gaps.filter(same)
+        names = members["location"].unique().sort().slice(0, samples).to_pylist()
+        formats = _formats(members) if reason == "unsupported" else ()
+        groups.append(GapGroup(state, reason or "unknown", row["count_all"], tuple(names), formats))
     order = {state: i for i, state in enumerate(_STATE_ORDER)}
     return sorted(groups, key=lambda g: (order.get(g.state, 9), -g.count, g.reason))
+
+
+def _formats(gaps: pa.Table) -> tuple[tuple[str, int], ...]:
+    """What kinds of files they are: the detail up to its colon ("PDF: no reader for it yet")."""
+    counts: Counter[str] = Counter()
+    for entry in gaps["detail"].value_counts().to_pylist():
+        detail = (entry["values"] or "unknown").split(";")[0]
+        name = "unknown format" if detail == UNKNOWN_BYTES else detail.split(":")[0]
+        counts[name] += entry["counts"]
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -84,7 +84,7 @@ def answer(run: SavedRun, numbers: Tally, findings: list[Finding]) -> Answer:
             "unknown",
             "No answer: the run was stopped before its end.",
             f"{plural(looked_at, 'object')} had been looked at; what comes after is unknown.",
-            "run the same command again; what was already looked at is not read again",
+            "run the same command again, to its end",
         )
     if looked_at + coverage["error"] == 0:
         listed = f"{plural(numbers.listed, 'object')} listed"
@@ -269,7 +269,10 @@ _REASONS = {
     "members": ("More members, rows or frames than the limit", "raise the limit"),
     "bytes": ("Larger than the limit", "raise the limit"),
     "pixels": ("More pixels than the limit", "raise the limit, or look by hand"),
-    "unsupported": ("A kind of file that cannot be opened", "convert it, or look by hand"),
+    "unsupported": (
+        "A kind of file that cannot be opened",
+        "convert it, look by hand, or --exclude it",
+    ),
     "link": ("A link that leads out of the target, or nowhere", "scan what it points to"),
     "listing": ("The listing failed; what it would name is unknown", "make the listing work"),
     "sampled": ("Only a sample was looked at, on request", "scan without sampling"),

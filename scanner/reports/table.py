@@ -32,6 +32,7 @@ from scanner.reports._words import (
     records,
 )
 
+_FORMATS_TOLD = 4  # of what no reader opens, by name
 _MIN_WIDTH = 40  # below this no location can be told from another
 _STYLES = {
     "error": "bold red",
@@ -89,6 +90,11 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
                 f"{group.count:,} × {visible(reason_words(group.reason))} ({state.lower()})",
                 indent=2,
             )
+            if group.formats:
+                told = [f"{n:,} {name}" for name, n in group.formats[:_FORMATS_TOLD]]
+                rest = sum(n for _, n in group.formats[_FORMATS_TOLD:])
+                told += [f"{rest:,} others"] if rest else []
+                page.text(visible("; ".join(told)), indent=4)
             for name in group.samples:
                 page.text(shortened(visible(name), page.width - 4), indent=4, style="quiet")
     page.line("")

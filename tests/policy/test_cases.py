@@ -48,11 +48,13 @@ def test_cases_pass_and_fail(tmp_path: Path) -> None:
         "fails: expected violation 2, got violation 1"
     ]
     assert failures(tmp_path, GOOD.replace("{violation: 1}", "not_applicable")) == [
-        "(enough cases): no case expects violation",
+        "(enough cases): no case of cases/OUR-RULE.yaml expects violation",
         "fails: expected not applicable, got violation 1",
     ]
     review = RULE.replace("where:", "review_when: subject_key is null\nwhere:")
-    assert failures(tmp_path, GOOD, review) == ["(enough cases): no case expects review"]
+    assert failures(tmp_path, GOOD, review) == [
+        "(enough cases): no case of cases/OUR-RULE.yaml expects review"
+    ]
     assert [r.passed for r in validate(load_packs(["./ours"], tmp_path))] == [False]
 
 

@@ -49,7 +49,18 @@ def condition(text: str) -> Expression:
         ("date(event_time) = date '2023-09-15'", "(CAST(event_time AS DATE) = DATE '2023-09-15')"),
         ("length(purpose) > 3", "(length(purpose) > 3)"),
         ("coalesce(purpose, '') = ''", "(coalesce(purpose, '') = '')"),
-        ("has_evidence('DPIA')", "list_contains(evidence, 'DPIA')"),
+        (
+            "has_evidence('DPIA')",
+            "(list_contains(evidence, 'DPIA') OR (list_contains(party_evidence, 'DPIA') AND NULL))",
+        ),
+        ("controller_type = 'public'", "(controller_type = 'public_body')"),
+        ("'Public Body' <> recipient_type", "('public_body' <> recipient_type)"),
+        ("transfer_role in ('DataProcessor')", "(transfer_role IN ('processor'))"),
+        (
+            "coalesce(jurisdiction, 'kr') = 'South Korea'",
+            "(coalesce(jurisdiction, 'KR') = 'KR')",
+        ),
+        ("jurisdiction = 'us-il'", "(jurisdiction = 'US-IL')"),
         ("recipient is distinct from controller", "(recipient IS DISTINCT FROM controller)"),
     ],
 )
@@ -233,7 +244,7 @@ def assert_only_the_language(node: Node) -> None:
     allowed = set(COLUMNS) | {
         "AND", "OR", "NOT", "IS", "NULL", "TRUE", "FALSE", "IN", "DISTINCT", "FROM", "DATE",
         "CAST", "AS", "lower", "upper", "coalesce", "starts_with", "contains", "length",
-        "list_contains", "evidence",
+        "list_contains", "evidence", "party_evidence",
     }  # fmt: skip
     assert words <= allowed
     assert re.fullmatch(r"[A-Za-z0-9_ ()'.,<>=-]*", sql)
@@ -275,7 +286,8 @@ def test_written_anew_means_the_same(text: str, flag: bool | None, purpose: str 
     row = (
         "SELECT $flag::BOOLEAN AS linked, $flag::BOOLEAN AS is_minor, 'biometric.face' AS kind, "
         "$purpose::VARCHAR AS purpose, $purpose::VARCHAR AS recipient, 'a' AS controller, "
-        "7 AS subject_age, $moment::TIMESTAMPTZ AS event_time, ['DPIA'] AS evidence"
+        "7 AS subject_age, $moment::TIMESTAMPTZ AS event_time, ['DPIA'] AS evidence, "
+        "['DPIA'] AS party_evidence"
     )
     theirs = text.replace("has_evidence(", "list_contains(evidence, ")
     moment = datetime.datetime(2023, 9, 15, tzinfo=datetime.UTC)

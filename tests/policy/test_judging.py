@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scanner import schemas
 from scanner.errors import PolicyError, ScannerError
 from scanner.model import Context, DeclaredUse
-from scanner.policy import Judgement, Pack, finding_id, judge, load_packs
+from scanner.policy import Judgement, Pack, Rule, finding_id, judge, load_packs
 from scanner.policy.judging import _open
+from scanner.policy.verdicts import Bench
 
 AS_OF = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC)
 Rows = list[dict[str, object]]
@@ -48,15 +52,15 @@ def run(
     previous: Mapping[str, datetime.datetime] | None = None,
     tables: Mapping[str, Rows] | None = None,
 ) -> Judgement:
-    given = tables or {}
+    rows_of = tables or {}
 
     def table(name: str, schema: pa.Schema) -> pa.Table:
-        return pa.Table.from_pylist(given.get(name, []), schema=schema)
+        return pa.Table.from_pylist(rows_of.get(name, []), schema=schema)
 
     folder.mkdir(exist_ok=True)
     for name, rows, schema in (
         ("detections", detections, schemas.DETECTIONS),
-        ("coverage", given.get("coverage", []), schemas.COVERAGE),
+        ("coverage", rows_of.get("coverage", []), schemas.COVERAGE),
     ):
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"{name}.parquet")
     context = Context(
@@ -121,7 +125,8 @@ def test_a_finding_in_full(tmp_path: Path) -> None:
         "subjects": 7,
         "subjects_is_upper_bound": False,
         "sample_locations": [f"s3://b/{n}.jpg" for n in range(2, 7)],
-        "reason": "7 records (7 people): consent none 4, withdrawn 2, refused 1.",
+        "reason": "7 records (7 people): no consent on record 4, consent withdrawn 2, consent "
+        "refused 1; no legal basis on record.",
         "first_seen": earlier,
         "evaluated_at": AS_OF,
         "suppressed_by": None,
@@ -198,10 +203,7 @@ def test_dangling_rows_are_affected_rows(tmp_path: Path) -> None:
     row = row_of(got, "BASE-MANIFEST-DANGLING", "violation")
     assert (row["records"], row["subjects"]) == (8, 8)
     assert row["sample_locations"] == [f"/m/list.csv!/row={n}" for n in range(1, 6)]
-    assert (
-        row["reason"] == "8 manifest rows whose object is not there: meets the condition of "
-        "this rule."
-    )
+    assert row["reason"] == "8 manifest rows (8 people): no object is there."
     affected = pq.read_table(got.affected).to_pylist()
     mine = [r for r in affected if r["finding_id"] == row["finding_id"]]
     assert {(r["location"], r["item_id"], r["subject_digest"]) for r in mine} == {
@@ -244,6 +246,107 @@ def test_a_broken_input_is_one_line_without_its_content(tmp_path: Path) -> None:
         )  # fmt: skip
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "affected.parquet"]
+
+
+def test_nothing_is_left_behind_when_judging_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[BaseException] = []
+
+    def fail(bench: Bench, rule: Rule) -> None:
+        names = {path.name for path in (tmp_path / "work").iterdir()}
+        assert any(name.startswith("judging.duckdb") for name in names)
+        (tmp_path / "work" / "spill").mkdir(exist_ok=True)
+        (tmp_path / "work" / "spill" / "part.tmp").write_bytes(b"a person")
+        raise errors.pop()
+
+    monkeypatch.setattr(Bench, "verdicts", fail)
+    for error, raised in (
+        (duckdb.OutOfMemoryException("a person"), ScannerError),
+        (MemoryError(), MemoryError),
+    ):
+        errors.append(error)
+        with pytest.raises(raised) as caught:
+            run(tmp_path, [detection("a", "p1")])
+        assert "a person" not in str(caught.value)
+        assert list((tmp_path / "work").iterdir()) == []
+
+
+SHAPES = st.lists(
+    st.tuples(
+        st.integers(0, 4),  # item
+        st.sampled_from(["p0", "p1", "p2", None]),
+        st.sampled_from(["biometric.face", "biometric.iris", "attribute.age"]),
+        st.integers(1, 3),  # count
+        st.sampled_from(["certain", "certain", "possible"]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SHAPES)
+def test_counts_agree_with_counting_by_hand(
+    shapes: list[tuple[int, str | None, str, int, str]],
+) -> None:
+    """Records are the largest counts of the items, people are distinct, over both transfers."""
+    detections = [
+        detection(f"{item}.jpg", person, kind=kind, count=count, certainty=certainty)
+        for item, person, kind, count, certainty in shapes
+    ]
+    transfers: Rows = [
+        {"transfer_id": t, "dataset_id": "d", "importer_id": who, "purpose": "train"}
+        for t, who in (("t1", "acme"), ("t2", "other"))
+    ]
+    consents: Rows = [
+        {"subject_digest": "p0", "purpose": "train", "recipient": "acme", "state": "given"},
+        {"subject_digest": "p1", "purpose": "train", "recipient": "*", "state": "given"},
+    ]
+    given_by = {"t1": {"p0", "p1"}, "t2": {"p1"}}
+    expected: dict[tuple[str, str], tuple[int, int, set[str]]] = {}
+    for transfer, people in given_by.items():
+        # a record is an item × person × kind: the largest count, certain if any detection is
+        records: dict[tuple[int, str | None, str], tuple[int, bool]] = {}
+        for item, person, kind, count, certainty in shapes:
+            if kind.startswith("biometric."):
+                most, sure = records.get((item, person, kind), (0, False))
+                sure = sure or certainty == "certain"
+                records[item, person, kind] = (max(most, count), sure)
+        by_verdict: dict[str, list[tuple[int, str | None, int]]] = {}
+        for (item, person, _), (count, sure) in records.items():
+            verdict = "compliant" if person in people else "violation" if sure else "review"
+            if person is None:
+                verdict = "review"
+            by_verdict.setdefault(verdict, []).append((item, person, count))
+        for verdict, rows in by_verdict.items():
+            items = {item for item, _, _ in rows}
+            total = sum(max(n for i, _, n in rows if i == item) for item in items)
+            nobody = [(i, n) for i, person, n in rows if person is None]
+            unknown = sum(max(n for i, n in nobody if i == item) for item in {i for i, _ in nobody})
+            known = {person for _, person, _ in rows if person is not None}
+            listed = {f"s3://b/{item}.jpg {person}" for item, person, _ in rows}
+            expected[transfer, verdict] = (total, unknown + len(known), listed)
+    with tempfile.TemporaryDirectory() as folder:
+        got = run(Path(folder), detections, tables={"transfers": transfers, "consents": consents})
+        affected = pq.read_table(got.affected).to_pylist()
+    seen = {
+        (r["transfer_id"], r["verdict"]): (
+            r["records"],
+            r["subjects"],
+            {
+                f"{a['location']} {a['subject_digest']}"
+                for a in affected
+                if a["finding_id"] == r["finding_id"]
+            }
+            if r["verdict"] != "compliant"
+            else expected[r["transfer_id"], "compliant"][2],
+        )
+        for r in got.findings.to_pylist()
+        if r["rule_id"] == "BASE-CONSENT-MISSING"
+    }
+    assert seen == expected
 
 
 def test_the_database_reaches_nothing_but_its_inputs(tmp_path: Path) -> None:
