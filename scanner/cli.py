@@ -236,12 +236,10 @@ _packs_argument = click.argument("packs", nargs=-1, metavar="[PACK]...")
 @_packs_argument
 def policies_list(packs: tuple[str, ...]) -> None:
     """All rules with their law, level and how sure the citation is."""
+    from scanner.policy import overview
+
     for pack in _packs(packs):
-        click.echo(f"{pack.name} {pack.version}: {pack.title}")
-        for rule in pack.rules:
-            text = rule.text()
-            click.echo(f"  {text.id:<40} {text.level:<8} {text.citation}")
-            click.echo(f"      {text.law_cite}: {text.title}")
+        click.echo(overview(pack), nl=False)
 
 
 @policies.command("show")
@@ -259,7 +257,7 @@ def policies_explain(rule: str, packs: tuple[str, ...]) -> None:
     """What a rule asks, in plain words, and the SQL it becomes."""
     from scanner.policy import explain
 
-    click.echo(explain(_rule(rule, packs)))
+    click.echo(explain(_rule(rule, packs)), nl=False)
 
 
 @policies.command("validate")

@@ -92,3 +92,13 @@ def test_a_nested_bomb_meets_the_budget_of_the_object() -> None:
 def test_empty_and_unknown() -> None:
     assert _look(b"") == [Seen(Location("x"), "inode/x-empty")]
     assert _problems(_look(bytes(range(256)))) == [("x", "unsupported")]
+
+
+def test_a_sign_of_life_after_each_part() -> None:
+    beats: list[int] = []
+    content = b"some words\n" * 400_000
+    blob = Blob(Location("x"), io.BytesIO(content), len(content))
+    assert all(
+        isinstance(s, Seen) for s in Looker([]).look(blob, ReadOptions(), lambda: beats.append(1))
+    )
+    assert len(beats) > 3

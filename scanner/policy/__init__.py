@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scanner.policy.cases import CaseResult, test_packs, validate
-    from scanner.policy.explaining import explain
+    from scanner.policy.explaining import explain, overview
     from scanner.policy.judging import Judgement, finding_id, judge
     from scanner.policy.packs import (
         Law,
@@ -37,6 +37,7 @@ _HOMES = {
     "builtin_pack_names": "packs",
     "builtin_packs_folder": "packs",
     "load_packs": "packs",
+    "overview": "explaining",
 }
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "finding_id",
     "judge",
     "load_packs",
+    "overview",
     "test_packs",
     "validate",
 ]

@@ -102,8 +102,7 @@ def build(con: duckdb.DuckDBPyConnection, consents: pa.Table) -> None:
             SELECT subject_no, kind, ask_no, any_value(event_time) AS event_time,
                    max(consent_no) FILTER (p AND r AND k AND known) AS sure_winner,
                    max(consent_no) FILTER (p_maybe AND r_maybe AND k AND known) AS winner,
-                   bool_or(holds AND known AND p_maybe AND r_maybe AND k AND NOT (p AND r))
-                       AS maybe,
+                   bool_or(holds AND known AND p_maybe AND r_maybe AND k) AS maybe,
                    bool_or(holds AND known AND p_maybe AND r_maybe AND k
                            AND separate IS NOT FALSE) AS maybe_separate,
                    bool_or(holds AND known AND p_maybe AND r_maybe AND k AND guardian)

@@ -197,68 +197,6 @@ def _literal(value: str | bool | int | float | datetime.date | None) -> str:
 # ---------------------------------------------------------------- plain words
 
 
-def to_words(node: Node) -> str:
-    """The expression as an English clause."""
-    match node:
-        case And(parts):
-            return " and ".join(_bracketed(part, Or) for part in parts)
-        case Or(parts):
-            return " or ".join(_bracketed(part, And) for part in parts)
-        case Not(In(part, values)):
-            return f"{to_words(part)} is none of {', '.join(to_words(v) for v in values)}"
-        case Not(Is(part, None)):
-            return f"{to_words(part)} is on record"
-        case Not(Name(name)):
-            return f"not {_plain(name)}"
-        case Not(Evidence(kind)):
-            return f"there is no {kind} on record"
-        case Not(part):
-            return f"it is not so that ({to_words(part)})"
-        case Compare(operator, left, right):
-            words = {
-                "=": "is",
-                "<>": "is not",
-                "<": "is less than",
-                "<=": "is at most",
-                ">": "is more than",
-                ">=": "is at least",
-                "is distinct from": "differs from",
-                "is not distinct from": "is the same as",
-            }[operator]
-            return f"{to_words(left)} {words} {to_words(right)}"
-        case In(part, values):
-            return f"{to_words(part)} is one of {', '.join(to_words(v) for v in values)}"
-        case Is(part, value):
-            word = "not on record" if value is None else "true" if value else "false"
-            return f"{to_words(part)} is {word}"
-        case Call("coalesce", arguments):
-            return " or else ".join(to_words(argument) for argument in arguments)
-        case Call("starts_with", (part, start)):
-            return f"{to_words(part)} starts with {to_words(start)}"
-        case Call("contains", (part, start)):
-            return f"{to_words(part)} contains {to_words(start)}"
-        case Call("date", (part,)):
-            return f"the day of {to_words(part)}"
-        case Call("lower" | "upper", (part,)):
-            return to_words(part)
-        case Call(name, arguments):
-            return f"the {name} of {', '.join(to_words(argument) for argument in arguments)}"
-        case Evidence(kind):
-            return f"a {kind} is on record"
-        case Name(name):
-            return _plain(name)
-        case Value(value):
-            return f"“{value}”" if isinstance(value, str) else str(value).lower()
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _bracketed(node: Node, kind: type) -> str:
-    return f"({to_words(node)})" if isinstance(node, kind) else to_words(node)
-
-
 # ---------------------------------------------------------------- parsing and checking
 
 _OUTSIDE_STRINGS = re.compile(r"[A-Za-z0-9_\s().,<>=!-]*\Z")

@@ -127,7 +127,7 @@ _VALUES: Mapping[str, str] = {  # facts whose value is said
 }
 # The order in which facts are said.
 _ORDER = (
-    "purpose", "recipient", "within_original_purpose", "guardian_verified", "in_manifest", "linked",
+    "purpose", "recipient", "guardian_verified", "in_manifest", "linked",
     "published_ref", "published_from", "event_time", "to_country", "recipient_country",
     "transfer_tool", "transfer_role", "legal_basis", "representation", "has_unique_identifier",
     "controller_type", "subject_key_quality", "source",
@@ -162,9 +162,7 @@ class Numbers:
 
 def consent_words(status: str | None, separate: bool | None, asks_separate: bool) -> str:
     """A state of consent in words, e.g. "consent expired"."""
-    if asks_separate and status == "given":
-        if separate is None:
-            return "consent given, not recorded whether separately"
+    if asks_separate and status == "given" and separate is not None:
         return "separate consent given" if separate else "consent given, but not separately"
     return _CONSENT_WORDS[status]
 
@@ -172,63 +170,84 @@ def consent_words(status: str | None, separate: bool | None, asks_separate: bool
 def sentence(verdict: str, numbers: Numbers) -> str:
     """One or two sentences, e.g. "5 records (5 people): no consent on record 3, consent expired
     2."."""
-    decisive: list[str] = []
-    missing = dict.fromkeys(MISSING[name] for name in numbers.unknown)
-    missing |= dict.fromkeys(
-        f"whether the {kind} on record is about this data"
-        for kind, there in numbers.evidence.items()
-        if there is None
-    )
+    said: list[str] = []
+    missing = _missing(numbers)
     if missing and verdict == "review":
-        decisive.append("not on record: " + ", ".join(missing))
-    if numbers.consent:
-        decisive.append(_counts(numbers.consent))
-    if numbers.age_limit is not None and verdict != "compliant":
-        decisive.append(f"under {numbers.age_limit}")
-    decisive += _facts(verdict, numbers.facts)
-    decisive += [
+        said.append("not on record: " + ", ".join(missing))
+    consent = [_counts(numbers.consent)] if numbers.consent else []
+    if verdict == "compliant" and any("given" not in words for words in numbers.consent):
+        consent = []  # it is not the consents that make it so
+    if numbers.age_limit is not None and verdict == "violation":
+        said.append(f"under {numbers.age_limit}")
+    about_purpose, others = _facts(verdict, numbers.facts)
+    # where a rule compares purposes, consent is what comes second
+    said += [*about_purpose, *consent] if "collected_for" in numbers.facts else consent
+    said += others if "collected_for" in numbers.facts else [*about_purpose, *others]
+    said += [
         f"{_MEASURES.get(name, name.replace('_', ' '))} {_bounds(low, high)}"
         for name, (low, high) in sorted(numbers.measures.items())
     ]
-    decisive += [
+    said += [
         f"evidence {kind} on record" if there else f"no evidence {kind} on record"
         for kind, there in sorted(numbers.evidence.items())
         if there is not None
     ]
     if numbers.possible and verdict == "review":
         few = numbers.possible < numbers.records
-        decisive.append(f"{numbers.possible:,} of them only possible" if few else "only possible")
+        said.append(f"{f'{numbers.possible:,} of them ' if few else ''}only possible detections")
     if numbers.dangling and verdict != "compliant":
-        decisive.append("no object is there")
+        said.append("no object is there")
     if verdict == "compliant":
-        decisive.append("nothing found against this rule")
-    text = f"{_people(numbers)}: {'; '.join(decisive) or 'this is what the rule forbids'}."
+        said.append("nothing found against this rule")
     if verdict == "review" and numbers.asked:
-        text = text[:-1] + "; a person must decide."
+        said.append("a person must decide")
+    text = f"{_people(numbers)}: {'; '.join(said) or 'this is what the rule forbids'}."
     if len(numbers.kinds) > 1:
         text += f" Found: {_counts({_kind(k): n for k, n in numbers.kinds.items()})}."
     return text
 
 
-def _facts(verdict: str, facts: Mapping[str, Value]) -> list[str]:
-    said: list[str] = []
+def _missing(numbers: Numbers) -> list[str]:
+    unknown = list(numbers.unknown)
+    if "published_from" in unknown and numbers.facts.get("published_ref", "") is None:
+        unknown.remove("published_from")  # what was not made public has no such day
+    missing = [MISSING[name] for name in unknown]
+    missing += [
+        f"whether the {kind} on record is about this data"
+        for kind, there in numbers.evidence.items()
+        if there is None
+    ]
+    return list(dict.fromkeys(missing))
+
+
+def _facts(verdict: str, facts: Mapping[str, Value]) -> tuple[list[str], list[str]]:
+    """What is said of the purpose, and the rest."""
+    about_purpose: list[str] = []
+    purpose, collected = facts.get("purpose"), facts.get("collected_for")
+    same = bool(purpose and collected) and str(purpose).lower() == str(collected).lower()
+    within = facts.get("within_original_purpose")
+    if within is not None and not (same and within == "unattested"):
+        about_purpose.append(_FACTS["within_original_purpose", within])
+    if same:
+        about_purpose.append(f"collected and used for {purpose}")
+    elif purpose and collected:
+        about_purpose.append(f"collected for {collected}, used for {purpose}")
+    others: list[str] = []
     retention = facts.get("retention_until")
     if retention is not None:
         verb = "ended" if verdict == "violation" else "ends"
-        said.append(f"retention {verb} on {retention}")
-    purpose, collected = facts.get("purpose"), facts.get("collected_for")
-    if purpose and collected and str(purpose).lower() != str(collected).lower():
-        said.append(f"collected for {collected}, used for {purpose}")
+        others.append(f"retention {verb} on {retention}")
     for name in _ORDER:
-        if name not in facts:
+        if name not in facts or (name == "event_time" and not facts.get("published_from")):
             continue
         value = facts[name]
         words = _FACTS.get((name, value))
-        if words is None and value is not None and name in _VALUES:
+        if words is None and value is not None and name in _VALUES and value != "consent":
             words = _VALUES[name].format(str(value).replace("_", " "))
-        if words is not None:
-            said.append(words)
-    return said
+        lacks = name in ("guardian_verified", "legal_basis") and not value
+        if words is not None and not (lacks and verdict == "compliant"):
+            others.append(words)
+    return about_purpose, others
 
 
 def _people(numbers: Numbers) -> str:

@@ -362,12 +362,15 @@ class _Told:
     @classmethod
     def of(cls, rule: Rule, names: Sequence[str]) -> _Told:
         conditions = [e.node for e in rule.expressions().values()]
+        unsaid = {"subject_key", "confidence"}
+        if rule.scope == "exposure":
+            unsaid.add("controller_type")  # decides nothing alone
         missing: dict[str, set[str]] = {}
         for node in conditions:
             for name, test in _unguarded(node):
                 missing.setdefault(name, set()).add(test)
         return cls(
-            facts=tuple(n for n in names if n not in ("subject_key", "confidence")),
+            facts=tuple(n for n in names if n not in unsaid),
             matters={n: " OR ".join(sorted(missing[n])) for n in names if n in missing},
             tested=frozenset(
                 node.part.name

@@ -34,6 +34,18 @@ _TAIL_BYTES = _END_RECORD.size + 65_535  # a comment is at most 65,535 bytes
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _GAP_BYTES = 65_536  # how far behind a member a hidden one is searched for
 _DESCRIPTOR_BYTES = 24
+_APK_SIGNATURE = b"APK Sig Block 42"  # between the members and the directory, and no member
+# Their pictures are members like others. What is written in them is XML that names its fields far
+# from their values, so that nothing of it is recognised as a table.
+_OFFICE = {
+    b"xl/workbook.": "Excel workbook",
+    b"word/document.": "Word document",
+    b"ppt/presentation.": "PowerPoint presentation",
+}
+_OFFICE_MIMETYPES = {
+    b"application/vnd.oasis.opendocument": "OpenDocument file",
+    b"application/hwp+zip": "Hangul document (HWPX)",
+}
 _ENCRYPTED, _HAS_DESCRIPTOR, _STRONG, _UTF8, _MASKED = 1, 8, 1 << 6, 1 << 11, 1 << 13
 _CODECS = {
     0: "stored",
@@ -249,6 +261,7 @@ def _listed(
 
     seen = bytearray(len(ordered))  # by place in `ordered`: was a member at this offset read
     count = overlaps = 0
+    office: str | None = None
     for entry in _entries(stream, directory):
         count += 1
         if count > limit:
@@ -273,10 +286,14 @@ def _listed(
             yield Problem(location, "ambiguous", f"zip: {difference}")
         behind = data_at + entry.packed
         if _hides(stream, behind, until):
-            yield Problem(location, "ambiguous", "zip: a member behind it that is not listed")
+            yield Problem(location, "ambiguous", "zip: something behind it that is not listed")
             hidden = Window(stream, behind, until - behind)
             yield Blob(location.child("behind"), hidden, until - behind, blob.record)
+        office = office or _office(stream, entry, data_at)
         yield from _member(blob, stream, entry, data_at, entry.packed, options)
+    if office is not None:
+        detail = f"{office}: only its pictures are looked at, no reader for its text and cells yet"
+        yield Problem(blob.location, "unsupported", detail)
     if overlaps:
         yield Problem(blob.location, "overlap", f"zip: {overlaps} members share bytes with others")
     if count != directory.count & (_FULL16 if directory.count <= _FULL16 else -1):
@@ -315,12 +332,31 @@ def _difference(listed: _Entry, local: _Entry) -> str:
     return ""
 
 
+def _office(stream: BinaryIO, entry: _Entry, data_at: int) -> str | None:
+    """The kind of Office file that has such a member; None if it says nothing."""
+    if entry.name == b"mimetype" and entry.method == 0:
+        stream.seek(data_at)
+        found = read_upto(stream, min(entry.packed, 100))
+        return next((n for start, n in _OFFICE_MIMETYPES.items() if found.startswith(start)), None)
+    return next((n for start, n in _OFFICE.items() if entry.name.startswith(start)), None)
+
+
 def _hides(stream: BinaryIO, start: int, end: int) -> bool:
-    """Is there a member's header between two offsets? Padding and descriptors are no matter."""
+    """Is there anything between two offsets? Padding, descriptors and signatures are no matter."""
     if end - start < _LOCAL_HEADER.size:
         return False
+    stream.seek(end - len(_APK_SIGNATURE))
+    signed = read_upto(stream, len(_APK_SIGNATURE)) == _APK_SIGNATURE
     stream.seek(start)
-    return _LOCAL in read_upto(stream, min(end - start, _GAP_BYTES))
+    data = read_upto(stream, min(end - start, _GAP_BYTES))
+    if _LOCAL in data or signed:
+        return _LOCAL in data
+    at, data = start + len(data), data[_DESCRIPTOR_BYTES:]
+    while not data.strip(b"\0"):
+        if at >= end or not (data := read_upto(stream, min(end - at, 1 << 20))):
+            return False
+        at += len(data)
+    return True
 
 
 def _behind(blob: Blob, stream: BinaryIO, directory: _Directory, size: int) -> Iterator[Part]:

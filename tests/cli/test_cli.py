@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -160,3 +161,43 @@ def test_readme_names_every_command_it_shows() -> None:
     for line in re.findall(r"^consentry ([^#\n]+)", text, re.MULTILINE):
         words = [w for w in line.split() if not w.startswith("-")]
         assert words[0] in known or " ".join(words[:2]) in known, line
+
+
+def test_what_lies_beside_our_runs_is_looked_at(
+    consentry: Run, tmp_path: Path, face_jpeg: bytes
+) -> None:
+    """Only the saved runs are ours; a picture in the output folder is anybody's."""
+    (tmp_path / "work/.consentry").mkdir()
+    (tmp_path / "work/.consentry/p.jpg").write_bytes(face_jpeg)
+    report = consentry("scan", ".", "-f", "json").json
+    assert report["detections"]["biometric.face"] == 1
+    assert [r["location"] for r in report["coverage"]["rows"]] == ["./.consentry/runs/"]
+
+
+def test_the_same_signal_twice_at_once_is_one_request(consentry: Run, tmp_path: Path) -> None:
+    """`timeout` signals the process and then its group: the run is saved all the same."""
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    for number in range(300):
+        (tmp_path / f"work/{number}.txt").write_text("x\n" * 100_000, encoding="utf-8")
+    environment = dict(os.environ, HOME=str(tmp_path / "home"), PYTHONPATH=str(CHECKOUT))
+    command = [sys.executable, "-m", "scanner", "scan", ".", "-j", "1", "-f", "json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path / "work", env=environment, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "work").rglob("items.parquet")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.2)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["summary"]["complete"] is False
+    assert "Traceback" not in err

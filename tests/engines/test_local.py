@@ -138,3 +138,50 @@ def test_stopping_accounts_for_everything_listed(target: Path, tmp_path: Path) -
     states = _states(rows)
     assert len(states) == engine.listed
     assert set(states.values()) <= {("scanned", None), ("error", "interrupted")}
+
+
+def test_a_worker_told_to_stop_is_no_crash(target: Path, tmp_path: Path) -> None:
+    _slow_tar(target / "slow.tar")
+    engine = LocalEngine(_setup(target, tmp_path), 1, _locate)
+    thread = _when_busy("told", signal.SIGTERM)
+    states = _states(list(engine.run(_tasks(target), _never, _nothing)))
+    thread.join()
+    assert states["slow.tar"] == ("error", "interrupted")
+
+
+def test_a_long_object_without_a_finding_is_no_stall(tmp_path: Path) -> None:
+    """A big table may hold nothing to tell for longer than the stall limit."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "big.csv").write_text("a,b\n" + "some,words\n" * 9_000_000, encoding="utf-8")
+    engine = LocalEngine(_setup(folder, tmp_path), 1, _locate, stall_seconds=1.5)
+    started = time.monotonic()
+    states = _states(list(engine.run(_tasks(folder), _never, _nothing)))
+    assert time.monotonic() - started > 1.5, "too fast to prove anything"
+    assert states == {"big.csv": ("scanned", None)}
+
+
+def test_a_target_that_goes_away_costs_no_worker(target: Path, tmp_path: Path) -> None:
+    tasks = list(_tasks(target))[:70]
+    setup = _setup(target, tmp_path)
+    target.rename(tmp_path / "moved")
+    started: list[object] = []
+    engine = LocalEngine(setup, 1, _locate)
+    start = engine._start
+    engine._start = lambda: started.append(1) or start()  # type: ignore[method-assign,func-returns-value]
+    states = _states(list(engine.run(iter(tasks), _never, _nothing)))
+    assert set(states.values()) == {("error", "vanished")}
+    assert len(states) == 70
+    assert len(started) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="no /proc here")
+def test_files_that_say_they_are_empty_are_opened(tmp_path: Path) -> None:
+    from scanner.engines.work import Worker
+
+    worker = Worker(_setup(Path("/proc/version"), tmp_path))
+    rows = Rows([], [], [])
+    [task] = _tasks(Path("/proc/version"))
+    assert task.info.size == 0
+    worker.look(task, rows, _nothing)
+    assert rows.coverage[0][3:6] == ("text/plain", "d", "scanned")

@@ -169,7 +169,7 @@ def completions(use: Use) -> list[Use]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(CONSENTS, max_size=5), min_size=4, max_size=25),
     st.lists(USES, min_size=1, max_size=4, unique=True),

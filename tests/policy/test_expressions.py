@@ -18,7 +18,6 @@ from scanner.policy.expressions import (
     children,
     parse,
     to_sql,
-    to_words,
     walk,
     without_one_predicate,
 )
@@ -142,14 +141,6 @@ def test_one_predicate_left_out() -> None:
         "(linked AND (is_minor OR (NOT linked)))",
         "(linked AND (is_minor OR (NOT in_manifest)))",
     ]
-
-
-def test_words() -> None:
-    text = "kind = 'biometric.face' and (purpose is null or not linked) and has_evidence('DPIA')"
-    assert to_words(condition(text).node) == (
-        "kind is “biometric.face” and (purpose is not on record or not linked) "
-        "and a DPIA is on record"
-    )
 
 
 NAMES = st.sampled_from([*COLUMNS, "records", "x", "t.kind", "sqlite_master"])

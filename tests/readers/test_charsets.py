@@ -116,3 +116,33 @@ def test_utf8_is_never_mistaken(text: str) -> None:
     whole = f"identifier,{text},some words here\n"
     if text.strip() and all(ch < "\u0080" or ch > "\u07ff" for ch in text):
         assert decode_head(whole.encode()) == whole
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bright_pixels_are_no_text(seed: int) -> None:
+    """One-byte sets read nearly all bytes as letters: a picture would be a clean text."""
+    import numpy as np
+
+    wave = np.sin(np.arange(64 * 64) / (7 + seed)) * 60 + 190
+    noise = np.random.default_rng(seed).integers(-6, 6, 64 * 64)
+    pixels = np.clip(wave + noise, 0, 255).astype("uint8")
+    assert detect(pixels.tobytes()) is None
+    assert detect(b"\xff" * 5_000) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Фамилия;Имя;Отпечаток\r\nИванов;Иван;AAEC\r\n", "cp1251"),
+        ("Привет, как дела? Всё хорошо. ", "koi8_r"),
+        ("Grüße aus München, wir kommen heute nicht mehr zurück. ", "cp1252"),
+        ("مرحبا بالعالم كيف حالك ", "cp1256"),
+        ("성명,여권번호,지문\n홍길동,M12345678,AAEC\n", "cp949"),
+    ],
+)
+def test_long_texts_stay_texts(text: str, encoding: str) -> None:
+    assert detect((text * 8).encode(encoding)) is not None
+
+
+def test_one_letter_with_an_accent_is_no_korean() -> None:
+    assert detect("a,b\nx,ü\n".encode()) == "utf-8"

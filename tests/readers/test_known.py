@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import pickle
+import py_compile
 import sqlite3
 import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +36,17 @@ def test_real_files() -> None:
     database.execute("create table t (a)")
     assert "SQLite" in named(database.serialize())
     database.close()
+    assert "zlib" in named(zlib.compress(b"blob 5\0hello"))
+    assert "zlib" in named(zlib.compress(b"blob 5\0hello" * 999, 1))
+
+
+def test_python_bytecode(tmp_path: Path) -> None:
+    source = tmp_path / "a.py"
+    source.write_text("x = 1\n", encoding="utf-8")
+    for mode in py_compile.PycInvalidationMode:
+        compiled = py_compile.compile(str(source), invalidation_mode=mode)
+        assert compiled is not None
+        assert "Python bytecode" in named(Path(compiled).read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -59,6 +73,10 @@ def test_real_files() -> None:
         (b"Rar!\x1a\x07\x01\0", "RAR"),
         (b"Salted__" + bytes(16), "OpenSSL"),
         (b"070701" + b"0" * 104, "cpio"),
+        (b"\0\0\0\x01Bud1" + bytes(20), ".DS_Store"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X", "AppleDouble"),
+        (b"DIRC\0\0\0\2" + bytes(20), "git"),
+        (b"PACK\0\0\0\2" + bytes(20), "git pack"),
         # length 3, its masked CRC-32C as TensorFlow writes it, data, their sum
         (bytes.fromhex("1800000000000000a37f4b22") + bytes(28), "TFRecord"),
     ],
@@ -85,6 +103,11 @@ def test_asked_after_what_can_be_read_and_before_texts() -> None:
         "070701,a,b\n070702,c,d\n",
         "G" + "x" * 187 + "G" + "y" * 187 + "H",
         "MZ is a person",
+        "PACK your bags",
+        "DIRC, a directory",
+        "a\r\r\nb",
+        "x\x01",
+        "DDS is a dentist",
         "FMR,FIR\n1,2\n",
         "ORC\nELF\n",
         "1.001: first\n1.002: second\n",

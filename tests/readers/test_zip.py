@@ -310,3 +310,59 @@ def test_large_stored_member_can_be_sought_in() -> None:
     assert isinstance(part, Blob)
     assert part.stream.seekable()
     assert part.stream.read() == inner
+
+
+def _with_gap(gap: bytes) -> bytes:
+    """An archive with bytes between its last member and its directory."""
+    out = io.BytesIO()
+    archive = zipfile.ZipFile(out, "w")
+    archive.writestr("a.txt", b"hello")
+    out.seek(0, io.SEEK_END)
+    out.write(gap)
+    archive.start_dir = out.tell()
+    archive.close()
+    return out.getvalue()
+
+
+def test_something_between_the_members() -> None:
+    found = contents(_with_gap(PNG))
+    assert found["behind"] == PNG
+    assert "a.txt ambiguous" in found
+    assert contents(_with_gap(bytes(90_000) + PNG)).keys() == found.keys()
+
+
+@pytest.mark.parametrize(
+    "gap", [b"", bytes(4_096), bytes(70_000), b"signed" * 99 + b"APK Sig Block 42"]
+)
+def test_padding_and_signatures_hide_nothing(gap: bytes) -> None:
+    assert contents(_with_gap(gap)) == {"a.txt": b"hello"}
+
+
+@pytest.mark.parametrize(
+    ("members", "kind"),
+    [
+        ({"[Content_Types].xml": b"<a/>", "xl/workbook.xml": b"<a/>"}, "Excel"),
+        ({"xl/workbook.bin": b"\0"}, "Excel"),
+        ({"word/document.xml": b"<a/>"}, "Word"),
+        ({"ppt/presentation.xml": b"<a/>"}, "PowerPoint"),
+        ({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet"}, "OpenDocument"),
+        ({"mimetype": b"application/hwp+zip"}, "Hangul"),
+    ],
+)
+def test_office_files_are_not_looked_at_whole(members: dict[str, bytes], kind: str) -> None:
+    """Their cells are no table to us: a workbook of templates must not end as clean."""
+    data = zipped({**members, "media/image1.png": PNG}, zipfile.ZIP_STORED)
+    found = parts(data)
+    assert "x!/media/image1.png" in pictures(found)
+    [problem] = [p for p in found if isinstance(p, Problem) and str(p.location) == "x"]
+    assert problem.reason == "unsupported"
+    assert kind in problem.detail
+
+
+def test_other_archives_are_no_office_files() -> None:
+    assert contents(
+        zipped({"mimetype": b"application/epub+zip", "a/xl/workbook.xml": b""})
+    ).keys() == {
+        "mimetype",
+        "a/xl/workbook.xml",
+    }

@@ -100,3 +100,18 @@ def test_shortened_fits_and_keeps_both_ends(name: str, cells: int) -> None:
     if cut != name:
         head, tail = cut.split("…")
         assert head and name.startswith(head) and tail and name.endswith(tail)
+
+
+def test_what_no_reader_opens_is_told_by_format(
+    make_run: Make, make_gap: Callable[..., Row], render: Render
+) -> None:
+    """A hundred files that cannot be opened are one line of formats, not a riddle."""
+    details = ["Python bytecode: no reader for it yet"] * 3
+    details += ["PDF: no reader for it yet", "no reader knows these bytes"]
+    details += ["PDF: no reader for it yet; 2 problems in all"]
+    gaps = [
+        make_gap(f"s3://b/{n}", "error", "unsupported", detail=detail)
+        for n, detail in enumerate(details)
+    ]
+    text = render("table", make_run([], gaps)).decode()
+    assert "    3 Python bytecode; 2 PDF; 1 unknown format\n" in text
