@@ -6,6 +6,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -114,6 +115,11 @@ def scan(
     notes = list(listing.broken)
     if not stopped:  # else it may not have been listed yet
         notes += [f"{target}: there is nothing to scan" for target in listing.empty_targets]
+    if _lies_in_target(settings):
+        notes.append(
+            "the configuration lies in the target itself and decides what is excluded and what is "
+            "on record; --config names another"
+        )
     if stopped:
         notes.append("the run was interrupted: what it did not reach is not judged")
     info = RunInfo(
@@ -226,6 +232,18 @@ class _Listing:
         rows = [self._rows.popleft() for _ in range(len(self._rows))]
         self.settled += len(rows)
         book.add(rows)
+
+
+def _lies_in_target(settings: Settings) -> bool:
+    """Whether what is scanned brings its own configuration along."""
+    if settings.file is None:
+        return False
+    file = settings.file.resolve()
+    return any(
+        file.is_relative_to(Path(target).resolve())
+        for target in settings.targets
+        if "://" not in target
+    )
 
 
 def _open_one(settings: Settings, url: str) -> BinaryIO:

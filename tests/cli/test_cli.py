@@ -201,3 +201,13 @@ def test_the_same_signal_twice_at_once_is_one_request(consentry: Run, tmp_path: 
     assert process.returncode == 130, err
     assert json.loads(out)["summary"]["complete"] is False
     assert "Traceback" not in err
+
+
+def test_a_configuration_in_the_target_is_reported(consentry: Run, tmp_path: Path) -> None:
+    """It decides what is excluded: whoever prepared the data prepared the answer, too."""
+    inside = consentry("scan", BUCKETS / "landscapes", "-f", "json").json["run"]["notes"]
+    assert any("configuration lies in the target" in note for note in inside)
+    (tmp_path / "work/mine.yaml").write_text("version: 1\n", encoding="utf-8")
+    options = ("--config", "mine.yaml", "-f", "json")
+    outside = consentry("scan", BUCKETS / "landscapes", *options).json["run"]["notes"]
+    assert outside == []

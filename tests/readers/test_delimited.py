@@ -242,4 +242,4 @@ def test_a_row_that_does_not_end() -> None:
     data = b"id,name\n" + b"1,x\n" * 30_000 + bytes(12_000_000)
     found = read(forward(data), ReadOptions(limits=Limits(max_cell_bytes=500_000)))
     assert len(table(found)["id"]) == 30_000
-    assert [reason for _, reason in problems(found)] == ["bytes"]
+    assert [reason for reason, _ in problems(found)] == ["bytes"]
