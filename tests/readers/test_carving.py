@@ -143,7 +143,7 @@ def test_found_wherever_it_stands(around: str, step: int) -> None:
     "text",
     [
         "/workspace/data/faces/foreign/CHN/a2fe7b720979_F_48.jpg",
-        "/work/export/2026/november/22/batch/0001/portraits/person_0001_front_view.jpg",
+        "/wood/export/2026/november/22/batch/0001/portraits/person_0001_front_view.jpg",
         "/wolves/" + "wandering/" * 30 + "home.txt",
     ],
 )
