@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from scanner.errors import Unreadable
 from scanner.model import Blob, Location, Part, Problem, ReadOptions, Record, TableBatch, Text
+from scanner.readers import raster
 from scanner.readers.carving import HEAD_BYTES, MIN_CHARS, carve, decode_value, is_file
 from scanner.readers.streams import as_unreadable
 
@@ -360,8 +361,11 @@ def _files(array: Any, limit: int) -> Iterator[tuple[int, str, bytes | int]]:
             numbers = octets.values
             if numbers is not None and len(numbers) >= _MIN_BINARY and not numbers.null_count:
                 data = numbers.to_numpy().tobytes()
+                picture = raster.from_numbers(numbers.to_numpy())
                 if is_file(data[:HEAD_BYTES]):
                     yield index, "", data
+                elif picture is not None:
+                    yield index, "", picture
     else:
         parents = pc.list_parent_indices(array).to_numpy()
         for inner, suffix, found in _files(array.flatten(), limit):
@@ -387,8 +391,14 @@ def _files_in_text(array: Any, limit: int) -> Iterator[tuple[int, str, bytes | i
     heads = pc.utf8_slice_codeunits(long, 0, 64)
     whole = pc.match_substring_regex(heads, _MAYBE_FILE)
     holds = pc.match_substring_regex(long, _MAYBE_HOLDS)
-    for i in np.flatnonzero(pc.or_(whole, holds).to_numpy(zero_copy_only=False)):
+    numbers = pc.match_substring_regex(heads, raster.MAYBE)
+    maybe = pc.or_(pc.or_(whole, holds), numbers)
+    for i in np.flatnonzero(maybe.to_numpy(zero_copy_only=False)):
         text = long[int(i)].as_py()
+        picture = raster.from_text(text) if numbers[int(i)].as_py() else None
+        if picture is not None:
+            yield rows[i], "", picture
+            continue
         data = decode_value(text) if whole[int(i)].as_py() else None
         if data is not None:
             yield rows[i], "", data
