@@ -17,7 +17,7 @@ from scanner.readers.raster import from_numbers, from_text
 from tests.conftest import Run
 
 
-def _grey(seed: int = 3, side: int = 48) -> np.ndarray:  # type: ignore[type-arg]
+def _grey(seed: int = 3, side: int = 48) -> np.ndarray:
     from fixtures.synthface import face
 
     return np.asarray(face(seed=seed, size=side, tight=False).convert("L"))
