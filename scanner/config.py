@@ -13,6 +13,7 @@ from typing import Literal, cast
 from scanner.countries import country
 from scanner.errors import ConfigError, ScannerError
 from scanner.model import (
+    UNASSIGNED,
     DatasetSpec,
     DeclaredUse,
     Limits,
@@ -38,7 +39,6 @@ from scanner.yamlsafe import load_yaml
 
 FILE_NAME = "consentry.yaml"
 OUTPUT_FOLDER = ".consentry"
-UNASSIGNED = "unassigned"  # the dataset of everything that no include pattern matches
 DEFAULT_POLICIES = ("baseline",)
 DEFAULT_FORMATS = ("table",)
 FACE_DETECTOR = "centerface"

@@ -301,6 +301,9 @@ def item_id(key: str, location: Location) -> str:
 # ---------------------------------------------------------------- what is claimed
 
 
+UNASSIGNED = "unassigned"  # the dataset of everything that no include pattern matches
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestSpec:
     """A list of what a dataset should hold: one row per object, with its subject."""
@@ -312,7 +315,6 @@ class ManifestSpec:
     birth_date: str | None = None
     birth_year: str | None = None
     jurisdiction: str | None = None  # column (jurisdiction_from)
-    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from scanner.context import Assigner, Selector, load_context
 from scanner.engines.local import LocalEngine, Progress, usable_cores
 from scanner.engines.work import Row, Setup, Task, outcome
 from scanner.errors import ScannerError, StoreError, UsageError
-from scanner.model import DatasetSpec, Location, ObjectInfo, RunInfo, SavedRun
+from scanner.model import UNASSIGNED, DatasetSpec, Location, ObjectInfo, RunInfo, SavedRun
 from scanner.policy import judge, load_packs
 from scanner.stores import Store, open_store, public_url
 from scanner.subjects import SubjectKey
@@ -209,7 +209,7 @@ class _Listing:
         return -1 if dataset is None else self._numbers[dataset.id]
 
     def _settled_row(self, task: Task, dataset: DatasetSpec | None) -> Row | None:
-        info, name = task.info, dataset.id if dataset else "unassigned"
+        info, name = task.info, dataset.id if dataset else UNASSIGNED
         location = self.locate(task)
         if info.excluded is not None:
             return outcome(task, location, name, "excluded", f"rule:{info.excluded}")
@@ -225,7 +225,7 @@ class _Listing:
         store = self._stores[number]
         self.broken.append(f"{public_url(store.spec.url)}: the listing broke off: {error.detail}")
         task = Task(number, -1, ObjectInfo(key="", size=0))
-        row = outcome(task, store.location(""), "unassigned", "error", "listing", error.detail)
+        row = outcome(task, store.location(""), UNASSIGNED, "error", "listing", error.detail)
         self._rows.append(row)
 
     def drain(self, book: ledger.Ledger) -> None:

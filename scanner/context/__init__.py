@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from scanner.context.assign import NOT_INCLUDED, UNASSIGNED, Assigner, Globs, Selector
+from scanner.context.assign import NOT_INCLUDED, Assigner, Globs, Selector
 from scanner.context.manifest_rows import read_manifest
 from scanner.context.registries import check_datasets, empty, read_registry
 from scanner.context.sources import OpenUrl
-from scanner.model import Context, DatasetSpec, DeclaredUse, RegistrySpec
+from scanner.model import UNASSIGNED, Context, DatasetSpec, DeclaredUse, RegistrySpec
 from scanner.schemas import DATASETS, MANIFEST_ROWS
 from scanner.subjects import SubjectKey
 

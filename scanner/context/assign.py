@@ -11,7 +11,6 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 from scanner.errors import ConfigError
 from scanner.model import DatasetSpec
 
-UNASSIGNED = "unassigned"  # the dataset of what no include pattern matches
 NOT_INCLUDED = (
     "not included"  # the name of the rule that leaves out what no --include pattern matches
 )

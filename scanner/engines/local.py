@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from scanner.engines.work import CHUNK_ROWS, Rows, Setup, Task, Worker, outcome
 from scanner.errors import ScannerError
 from scanner.ledger import IS_OBJECT as _IS_OBJECT
-from scanner.model import Location
+from scanner.model import UNASSIGNED, Location
 
 if TYPE_CHECKING:
     from ctypes import Array
@@ -256,7 +256,7 @@ class LocalEngine:
         return rows
 
     def _row(self, task: Task, reason: str, detail: str) -> tuple[Any, ...]:
-        dataset = self._setup.datasets[task.dataset].id if task.dataset >= 0 else "unassigned"
+        dataset = self._setup.datasets[task.dataset].id if task.dataset >= 0 else UNASSIGNED
         return outcome(task, self._locate(task), dataset, "error", reason, detail)
 
     def _give_up(self, listing: _Listing) -> Rows:

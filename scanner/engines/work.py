@@ -11,6 +11,7 @@ from scanner.detectors import all_detectors
 from scanner.errors import ScannerError, StoreError
 from scanner.look import EMPTY, Looker, Seen
 from scanner.model import (
+    UNASSIGNED,
     Blob,
     DatasetSpec,
     Detection,
@@ -34,7 +35,7 @@ CHUNK_ROWS = 4_000
 # Parts of a picture file that show the picture again: a face there is the same record, not another
 # one.
 SECOND_VIEWS = frozenset({"exif-thumbnail", "photoshop-thumbnail"})
-UNASSIGNED = DatasetSpec(id="unassigned")
+_NO_DATASET = DatasetSpec(id=UNASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Worker:
         heart.
         """
         info = task.info
-        dataset = self._setup.datasets[task.dataset] if task.dataset >= 0 else UNASSIGNED
+        dataset = self._setup.datasets[task.dataset] if task.dataset >= 0 else _NO_DATASET
         try:
             store = self._store(task.store)
         except ScannerError as error:  # the target itself has gone since it was listed

@@ -24,7 +24,7 @@ KEY = SubjectKey(b"k" * 32)
 
 
 def _read(file: Path, *targets: str, location: str = "file", **columns: str) -> pa.Table:
-    spec = DatasetSpec("d", manifest=replace(ManifestSpec(str(file), location), **columns))  # type: ignore[arg-type]
+    spec = DatasetSpec("d", manifest=replace(ManifestSpec(str(file), location), **columns))
     found = read_manifest(spec, KEY, targets)
     found.validate(full=True)
     assert found.schema == MANIFEST_ROWS
