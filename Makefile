@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format lock fixtures bench clean
+.PHONY: demo test test-slow lint format lock fixtures bench clean
 
 # constraints.txt pins every package, so tomorrow's release of a dependency cannot break these commands.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -21,6 +21,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest
+
+# The heavy sweeps: a kill at every write, fifty random kills, large buckets.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -188,16 +188,16 @@ def scan(targets: tuple[str, ...], **options: Any) -> None:
 @_output_options
 def audit(**options: Any) -> None:
     """Scan what consentry.yaml lists and compare with the last run."""
-    from scanner import ledger
+    from scanner import runs
 
     settings = _settings((), options)
     if not settings.targets:
         raise UsageError("audit scans the targets of consentry.yaml, and it lists none")
-    before = ledger.runs(settings.output_directory)
+    before = runs.saved(settings.output_directory)
     run, settings = _scan((), options)
     _print_reports(run, options, settings.formats)
     if before:
-        _say(_difference(ledger.load(before[-1]), run), options)
+        _say(_difference(runs.load(before[-1]), run), options)
     sys.exit(run.exit_code)
 
 
@@ -208,17 +208,17 @@ def audit(**options: Any) -> None:
 @_output_options
 def report(run: str, output_directory: Path | None, **options: Any) -> None:
     """Render a saved run again: its id, its folder, or 'last'."""
-    from scanner import ledger
+    from scanner import runs
 
     output = output_directory or Path(".consentry")
     if run == "last":
-        saved = ledger.runs(output)
+        saved = runs.saved(output)
         if not saved:
             raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
         folder = saved[-1]
     else:
         folder = Path(run) if Path(run).is_dir() else output / "runs" / run
-    _print_reports(ledger.load(folder), options, ("table",))
+    _print_reports(runs.load(folder), options, ("table",))
 
 
 # ---------------------------------------------------------------- policies

@@ -561,7 +561,7 @@ output:
 # Globs, relative to the target. Excluded objects are listed as excluded, never dropped.
 # include: ["**"]
 # exclude: ["**/thumbnails/**"]
-# limits: {max_depth: 10, max_pixels: 178956970}
+# limits: {max_recursion: 10, max_pixels: 178956970}
 # jobs: 4
 # face_detector: centerface
 # follow_symlinks: false

@@ -7,10 +7,13 @@ ScannerError                     what, where and what to do, in one line
 ├── MissingExtra                 an optional package is needed; says how to get it  (exit code 2)
 ├── ModelMissing                 a model file is not there or not the pinned one    (exit code 2)
 ├── StoreError                   a store cannot be listed or opened                 (reason code)
+│   └── CredentialsExpired       it no longer knows us: the run pauses              (exit code 3)
+├── LedgerFault                  the run cannot be written down: it pauses          (exit code 3)
 └── Unreadable                   one item cannot be looked at                       (reason code)
 
-The first five end a run before it starts. The last two carry a coverage reason (`model.Reason`) and
-become a coverage row: they never end a run.
+The first five end a run before it starts. StoreError and Unreadable carry a coverage reason
+(`model.Reason`) and become a coverage row: they never end a run. A run that pauses goes on where it
+stopped, with the next `consentry scan --resume`.
 """
 
 from __future__ import annotations
@@ -56,6 +59,17 @@ class StoreError(ScannerError):
         super().__init__(detail)
         self.reason: Reason = reason
         self.detail = detail
+
+
+class CredentialsExpired(StoreError):
+    """The credentials have expired and could not be renewed: every further object would fail."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("denied", detail)
+
+
+class LedgerFault(ScannerError):
+    """The ledger cannot be written (disk full, I/O error); what was committed is intact."""
 
 
 class Unreadable(ScannerError):

@@ -1,7 +1,7 @@
 """Look at one object: readers unfold it into items, detectors judge each item.
 
 The recursion of the whole program lives here and nowhere else: bytes → reader → parts; a part that
-is a Blob goes through the same steps again, up to `Limits.max_depth` levels and within one budget
+is a Blob goes through the same steps again, up to `Limits.max_recursion` levels and within one budget
 of produced bytes per object. Exceptions are caught broadly in this one place: whatever an item
 does, it costs itself, and is a Problem.
 """
@@ -61,7 +61,7 @@ class _Budget:
 
     def __init__(self, limits: Limits, size: int | None, alive: Callable[[], None]) -> None:
         self.alive = alive
-        self._total = limits.max_total_bytes
+        self._total = limits.max_scan_size
         self._ratio = limits.max_ratio
         self._after = limits.ratio_after
         self._size = max(size or 0, 1)
@@ -139,9 +139,11 @@ class Looker:
     ) -> Iterator[Sight]:
         if depth:  # the object's own name is judged by its key, not by where the target lies
             yield from self.names(blob.location)
-        if depth > options.limits.max_depth:
+        if depth > options.limits.max_recursion:
             yield Problem(
-                blob.location, "depth", f"nested deeper than {options.limits.max_depth} containers"
+                blob.location,
+                "depth",
+                f"nested deeper than {options.limits.max_recursion} containers",
             )
             return
         tables: dict[Location, list[TableScan]] = {}

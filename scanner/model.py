@@ -141,6 +141,7 @@ class ObjectInfo:
         None  # listed, but already known to be unreadable: (reason, detail)
     )
     excluded: str | None = None  # listed, but not to be opened: the rule's name, e.g. "symlink"
+    version_id: str = ""  # of an object version that is not the current one (`--all-versions`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ class StoreSpec:
     region: str | None = None
     anonymous: bool = False
     follow_symlinks: bool = False
+    all_versions: bool = False  # S3: also the versions that are not the current ones
     skip: tuple[
         str, ...
     ] = ()  # absolute local folders that belong to this program (its own output)
@@ -165,19 +167,26 @@ class StoreSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Ceilings on one object, enforced on bytes produced, and always reported when they are met."""
+    """Ceilings on one object, enforced on bytes produced, and always reported when they are met.
 
-    max_depth: int = 10  # containers within containers
-    max_members: int = 1_000_000  # of one container
+    The names are ClamAV's where it has the same limit (MaxRecursion, MaxFiles, MaxFileSize,
+    MaxScanSize, MaxScanTime).
+    """
+
+    max_recursion: int = 10  # containers within containers
+    max_files: int = 1_000_000  # of one container
     max_frames: int = 1_000  # of one animation or multi-page image
     max_pixels: int = 178_956_970  # of one image (Pillow's own error threshold)
-    max_member_bytes: int = 1 << 30  # a member that has to be held in memory
-    max_total_bytes: int = 1 << 40  # bytes produced from one object, all levels together
+    max_file_size: int = 1 << 30  # a member that has to be held in memory
+    max_scan_size: int = 1 << 40  # bytes produced from one object, all levels together
     max_ratio: int = (
         1_000  # bytes produced / bytes read, once more than `ratio_after` were produced
     )
     ratio_after: int = 64 << 20
     max_cell_bytes: int = 256 << 20  # one table cell or one text line
+    max_scan_time: int = 6 * 3600  # seconds for one object
+    max_stall_time: int = 120  # seconds without a sign of life
+    max_memory: int = 4 << 30  # bytes that a worker may hold beyond what it starts with
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scanner import __version__, ledger
+from scanner import __version__, ledger, runs
 from scanner.config import Settings
 from scanner.context import Assigner, Selector, load_context
 from scanner.engines.local import LocalEngine, Progress, usable_cores
@@ -108,7 +108,7 @@ def scan(
         packs=packs,
         as_of=moment,
         workdir=book.folder,
-        previous=ledger.first_seen(settings.output_directory),
+        previous=runs.first_seen(settings.output_directory),
     )
 
     complete = not (stopped or listing.broken or listing.empty_targets) and _complete(book)
@@ -134,7 +134,7 @@ def scan(
         notes=(*notes, *judgement.notes),
         interrupted=stopped,
     )
-    return ledger.save(
+    return runs.save(
         book.folder,
         info,
         exit_code=exit_code(judgement.findings, settings.fail_on, complete, stopped),

@@ -53,7 +53,7 @@ output: {directory: out, formats: [table, html]}
 child_age: 16
 include: ["**"]
 exclude: ["**/thumbs/**"]
-limits: {max_depth: 3, max_pixels: 1000}
+limits: {max_recursion: 3, max_pixels: 1000}
 jobs: 2
 face_detector: deepface:yunet
 follow_symlinks: true
@@ -107,7 +107,7 @@ def test_every_key_of_the_design(load: Callable[..., Settings], tmp_path: Path) 
     assert found.formats == ("table", "html")
     assert (found.child_age, found.jobs, found.follow_symlinks) == (16, 2, True)
     assert (found.include, found.exclude) == (("**",), ("**/thumbs/**",))
-    assert found.limits == Limits(max_depth=3, max_pixels=1000)
+    assert found.limits == Limits(max_recursion=3, max_pixels=1000)
     assert found.face_detector == "deepface:yunet"
 
 
@@ -273,8 +273,11 @@ WRONG = [
     ("child_age: 14.5", "child_age: expected a whole number from 1 to 30, got a number"),
     ("jobs: 0", "jobs: expected a whole number from 1 to 1024, got 0"),
     ("jobs: true", "jobs: expected a whole number from 1 to 1024, got true"),
-    ("limits: {max_depht: 1}", "limits: unknown key 'max_depht'; did you mean 'max_depth'?"),
-    ("limits: {max_depth: -1}", "limits.max_depth: expected a whole number"),
+    (
+        "limits: {max_recursoin: 1}",
+        "limits: unknown key 'max_recursoin'; did you mean 'max_recursion'?",
+    ),
+    ("limits: {max_recursion: -1}", "limits.max_recursion: expected a whole number"),
     ("follow_symlinks: 'yes'", "follow_symlinks: expected true or false, got text"),
     ("include: '*'", "include: expected a list of globs, got text"),
     ("exclude: [{a: b}]", "exclude[0]: expected text, got keys and values"),
@@ -333,7 +336,7 @@ json_like = st.recursive(
                     "legal_basis",
                     "s3://b",
                     "subject_from",
-                    "max_depth",
+                    "max_recursion",
                 ]
             )
             | st.text(max_size=4),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from scanner import ledger, schemas
+from scanner import ledger, runs, schemas
 from scanner.errors import ScannerError, UsageError
 from scanner.model import RunInfo
 
@@ -60,7 +60,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     book.listed = ledger.FLUSH_ROWS + 7
     book.close()
     findings = schemas.FINDINGS.empty_table()
-    saved = ledger.save(
+    saved = runs.save(
         book.folder, _info(book), exit_code=3, complete=False, rules=(), findings=findings
     )
     assert saved.coverage_counts["scanned"] == ledger.FLUSH_ROWS + 5
@@ -68,7 +68,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert saved.detection_counts == {"biometric.face": 2}
     assert saved.info == _info(book)
     assert pq.read_schema(saved.file("coverage")).names == schemas.COVERAGE.names
-    assert ledger.runs(tmp_path) == [book.folder]
+    assert runs.saved(tmp_path) == [book.folder]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"run": 3}', "[1"])
@@ -76,7 +76,7 @@ def test_damaged_run(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match="not a saved run"):
-        ledger.load(tmp_path)
+        runs.load(tmp_path)
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:

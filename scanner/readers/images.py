@@ -95,10 +95,10 @@ class _Images:
         return "image/x-portable-anymap" if _PNM.match(head) else None
 
     def read(self, blob: Blob, media_type: str, options: ReadOptions) -> Iterator[Part]:
-        stream = seekable(blob.stream, options.limits.max_member_bytes)
+        stream = seekable(blob.stream, options.limits.max_file_size)
         with as_unreadable("image"):
             size = stream.seek(0, 2)
-        if size > options.limits.max_member_bytes:  # decoders hold the whole file
+        if size > options.limits.max_file_size:  # decoders hold the whole file
             raise Unreadable("bytes", f"an image file of {size} bytes")
         stream.seek(0)
         try:

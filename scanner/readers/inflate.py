@@ -271,8 +271,8 @@ class _Inflate(io.RawIOBase):
 
     def _within_limits(self, piece: bytes) -> bytes:
         limits = self._limits
-        if self.produced > limits.max_total_bytes:
-            self._end("bytes", f"produces more than {limits.max_total_bytes} bytes")
+        if self.produced > limits.max_scan_size:
+            self._end("bytes", f"produces more than {limits.max_scan_size} bytes")
         elif self.produced > limits.ratio_after:
             spent = self.taken - len(self.ahead)
             if self.produced > limits.max_ratio * spent:

@@ -31,7 +31,7 @@ class ParquetReader:
 
         from scanner.readers.tables import emit
 
-        stream = seekable(blob.stream, options.limits.max_member_bytes)
+        stream = seekable(blob.stream, options.limits.max_file_size)
         if stream.read(4) == b"PARE":
             raise Unreadable("encrypted", "Parquet with an encrypted footer")
         size = stream.seek(0, 2)

@@ -149,7 +149,7 @@ class _Meter(io.RawIOBase):
         self._stream = stream
         self._limits = limits
         self._consumed = consumed
-        self._max_bytes = limits.max_total_bytes if max_bytes is None else max_bytes
+        self._max_bytes = limits.max_scan_size if max_bytes is None else max_bytes
         self.produced = 0
 
     def readable(self) -> bool:

@@ -137,7 +137,7 @@ def _members(blob: Blob, source: _Source, options: ReadOptions) -> Iterator[Part
             return
         last_offset = archive.offset
         count += 1
-        if count > options.limits.max_members:
+        if count > options.limits.max_files:
             yield Problem(blob.location, "members", f"more than {count - 1} members")
             return
         # Directories, devices and links carry no bytes. What a link points to is either another

@@ -74,7 +74,7 @@ class _Zip:
         return "application/zip" if head.startswith((_LOCAL, _END, *_SPANNED)) else None
 
     def read(self, blob: Blob, media_type: str, options: ReadOptions) -> Iterator[Part]:
-        stream = seekable(blob.stream, options.limits.max_member_bytes)
+        stream = seekable(blob.stream, options.limits.max_file_size)
         with as_unreadable("zip"):
             size = stream.seek(0, io.SEEK_END)
             directory = _find_directory(stream, size)
@@ -242,7 +242,7 @@ def _zip64(extra: bytes, *values: int) -> tuple[int, ...]:
 def _listed(
     blob: Blob, stream: BinaryIO, size: int, directory: _Directory, options: ReadOptions
 ) -> Iterator[Part]:
-    limit = options.limits.max_members
+    limit = options.limits.max_files
     starts = array("Q")  # of every member: two passes, since a million entries are too many to keep
     for entry in _entries(stream, directory):
         if 0 <= entry.offset < directory.start:
@@ -394,7 +394,7 @@ def _member(
         yield Problem(location, "unsupported", f"zip: compressed with {method}")
         return
     source = Window(stream, data_at, packed)
-    if codec == "stored" and packed > options.limits.max_member_bytes:
+    if codec == "stored" and packed > options.limits.max_file_size:
         # too large to be held, but what lies there uncompressed can be sought in
         yield Blob(location, source, packed, blob.record)
         return
@@ -430,7 +430,7 @@ def _walk(blob: Blob, stream: BinaryIO, size: int, options: ReadOptions) -> Iter
         if entry is None:
             break
         count += 1
-        if count > options.limits.max_members:
+        if count > options.limits.max_files:
             yield Problem(blob.location, "members", f"more than {count - 1} members")
             return
         if not (entry.flags & _HAS_DESCRIPTOR and entry.packed == 0):

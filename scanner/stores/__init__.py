@@ -42,6 +42,15 @@ class Store(Protocol):
         `getattr(stream, "failure", None)` is then still that StoreError.
         """
 
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        """The object as it is now, None if it is gone: for one that changed after it was listed.
+
+        Raises StoreError(reason, detail).
+        """
+
+    def sign_in_again(self) -> None:
+        """Read the credentials anew, once, after CredentialsExpired. Raises ScannerError."""
+
     def location(self, key: str) -> Location:
         """The top-level Location of a key of this target, free of credentials."""
 

@@ -88,6 +88,12 @@ class LocalStore:
 
     # ------------------------------------------------------------ reading
 
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        raise NotImplementedError  # TODO stores helper
+
+    def sign_in_again(self) -> None:
+        return None
+
     def open(self, info: ObjectInfo) -> BinaryIO:
         fd = -1
         try:

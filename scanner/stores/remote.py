@@ -140,6 +140,12 @@ class RemoteStore:
 
     # ------------------------------------------------------------ reading
 
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        raise NotImplementedError  # TODO stores helper
+
+    def sign_in_again(self) -> None:
+        return None
+
     def open(self, info: ObjectInfo) -> BinaryIO:
         name = self._top if self._single else f"{self._top}/{info.key}"
         try:

@@ -128,6 +128,12 @@ class S3Store:
                 "listing", f"the listing broke off after {count} objects ({short(error)})"
             ) from None
 
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        raise NotImplementedError  # TODO stores helper
+
+    def sign_in_again(self) -> None:
+        return None
+
     def open(self, info: ObjectInfo) -> BinaryIO:
         body = S3Body(self._s3, self._bucket, self._full_key(info.key), info)
         if info.size > WHOLE_BYTES:

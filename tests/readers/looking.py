@@ -47,7 +47,7 @@ def _look(blob: Blob, options: ReadOptions, depth: int) -> Iterator[Part]:
     if known is None:
         yield Problem(blob.location, "unsupported", "not recognised")
         return
-    if depth > options.limits.max_depth:
+    if depth > options.limits.max_recursion:
         yield Problem(blob.location, "depth", "too deep")
         return
     reader, media_type = known

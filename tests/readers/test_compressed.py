@@ -113,7 +113,7 @@ def test_ratio_limit(codec: str) -> None:
 
 def test_bytes_limit() -> None:
     inflated = Inflated(
-        io.BytesIO(gzip.compress(os.urandom(1 << 20))), "gzip", Limits(max_total_bytes=1 << 18)
+        io.BytesIO(gzip.compress(os.urandom(1 << 20))), "gzip", Limits(max_scan_size=1 << 18)
     )
     assert len(inflated.read()) < 1 << 20
     assert inflated.trouble is not None

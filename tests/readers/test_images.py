@@ -352,7 +352,7 @@ def test_pictures_below_the_first_level_of_a_tiff_are_a_gap() -> None:
 
 
 def test_file_over_the_memory_limit() -> None:
-    found = parts(saved(noisy(), "PNG"), ReadOptions(limits=Limits(max_member_bytes=1_000)))
+    found = parts(saved(noisy(), "PNG"), ReadOptions(limits=Limits(max_file_size=1_000)))
     assert problems(found) == [("x", "bytes")]
 
 

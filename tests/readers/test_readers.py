@@ -23,12 +23,12 @@ from tests.readers.test_zip import zipped
 
 SMALL = ReadOptions(
     limits=Limits(
-        max_depth=3,
-        max_members=50,
+        max_recursion=3,
+        max_files=50,
         max_frames=5,
         max_pixels=1_000_000,
-        max_member_bytes=4 << 20,
-        max_total_bytes=16 << 20,
+        max_file_size=4 << 20,
+        max_scan_size=16 << 20,
         ratio_after=1 << 20,
         max_cell_bytes=1 << 20,
     )

@@ -187,7 +187,7 @@ def test_huge_pax_header_is_not_read_into_memory() -> None:
 
 def test_members_limit() -> None:
     data = tarred([(str(n), PNG) for n in range(10)])
-    found = parts(data, ReadOptions(limits=Limits(max_members=4)))
+    found = parts(data, ReadOptions(limits=Limits(max_files=4)))
     assert len(pictures(found)) == 4
     assert problems(found) == [("x", "members")]
 

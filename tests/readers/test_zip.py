@@ -263,7 +263,7 @@ def test_cut_off_stream_with_descriptors() -> None:
 
 def test_members_limit() -> None:
     data = zipped({str(n): b"" for n in range(20)})
-    found = contents(data, ReadOptions(limits=Limits(max_members=15)))
+    found = contents(data, ReadOptions(limits=Limits(max_files=15)))
     assert len(found) == 16
     assert "x members" in found
 
@@ -305,7 +305,7 @@ def test_empty_archive_and_garbage() -> None:
 def test_large_stored_member_can_be_sought_in() -> None:
     inner = zipped({"a.txt": b"text" * 100})
     data = zipped({"inner.zip": inner}, zipfile.ZIP_STORED)
-    options = ReadOptions(limits=Limits(max_member_bytes=100))
+    options = ReadOptions(limits=Limits(max_file_size=100))
     [part] = READER.read(Blob(Location("x"), io.BytesIO(data)), "", options)
     assert isinstance(part, Blob)
     assert part.stream.seekable()
