@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-slow lint format lock fixtures bench clean
+.PHONY: demo test test-slow fuzz lint format lock fixtures bench clean
 
 # constraints.txt pins every package, so tomorrow's release of a dependency cannot break these commands.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -25,6 +26,10 @@ test: $(VENV)/.installed-dev lint
 # The heavy sweeps: a kill at every write, fifty random kills, large buckets.
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
+
+# Every parser, with coverage (atheris), one target after the other; what is found lies in .fuzz.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz.run all --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Heavy modules are imported inside the commands that need them, so that `--help` 
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import stat
@@ -20,9 +21,11 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from scanner import __version__
-from scanner.errors import ScannerError, UsageError
+from scanner.errors import CredentialsExpired, LedgerFault, ScannerError, UsageError
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from scanner.config import Settings
     from scanner.engines.local import Progress
     from scanner.model import SavedRun
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "parquet", "sarif", "html")
 WRONG = 2
 CRASH = 2  # a crash is never 0 (clean) or 1 (violations)
+PAUSED = 3  # incomplete: the run could not be written down, or the store no longer knows us
 # `timeout` and init systems signal the process and its group: the same request, sent twice.
 _SAME_SIGNAL_SECONDS = 1.0
 
@@ -119,7 +123,18 @@ _output_options = _together(
     _flag("-o", "--output", "outputs", multiple=True, metavar="FILE", env=False,
           help="Write the report there (parquet: a folder); '-' is standard output."),
     _flag("--show-compliant", is_flag=True, help="List what was found compliant, too."),
+    _flag("--redact-paths", is_flag=True,
+          help="Keyed pseudonyms instead of the names of objects; the saved run keeps the names."),
     _flag("--no-color", is_flag=True, help="No colour, even on a terminal (also NO_COLOR)."),
+)  # fmt: skip
+
+_key_file_option = _flag(
+    "--key-file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Key of the digests; made on first use, outside every store.",
+)  # fmt: skip
+_output_directory_option = _flag(
+    "--output-directory", type=click.Path(path_type=Path), metavar="DIR",
+    help="Where runs are saved. Default: .consentry.",
 )  # fmt: skip
 
 _scan_options = _together(
@@ -143,11 +158,18 @@ _scan_options = _together(
     _flag("--region", help="S3 region."),
     _flag("--anonymous", is_flag=True, default=None, help="Do not sign requests."),
     _flag("--follow-symlinks", is_flag=True, default=None, help="Follow links in local folders."),
+    _flag("--all-versions", is_flag=True, default=None,
+          help="S3: also object versions that are not the current ones."),
+    _flag("--no-cache", is_flag=True, default=None, help="Look at everything again."),
+    _flag("--resume", is_flag=True, default=None, env=False,
+          help="Only go on with a run that was interrupted (scan does so by itself)."),
+    _flag("--require-sandbox", is_flag=True, default=None,
+          help="Rather do nothing than open files outside a sandbox."),
     _flag("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes. Default: cores."),
-    _flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
-          help="Where runs are saved. Default: .consentry."),
-    _flag("--key-file", type=click.Path(path_type=Path), metavar="FILE",
-          help="Key of the subject digests; made on first use, outside every store."),
+    _output_directory_option,
+    _key_file_option,
+    _flag("--sign-key", type=click.Path(path_type=Path), metavar="FILE",
+          help="Ed25519 key (PEM) that the run's seal is signed with; see `consentry verify`."),
     _flag("--no-progress", is_flag=True, help="No progress bar."),
     _flag("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors."),
 )  # fmt: skip
@@ -179,7 +201,7 @@ def scan(targets: tuple[str, ...], **options: Any) -> None:
     consentry scan s3://bucket/prefix -f json -o findings.json -f html -o report.html
     """
     run, settings = _scan(targets, options)
-    _print_reports(run, options, settings.formats)
+    _report_and_seal(run, options, settings.formats)
     sys.exit(run.exit_code)
 
 
@@ -195,7 +217,7 @@ def audit(**options: Any) -> None:
         raise UsageError("audit scans the targets of consentry.yaml, and it lists none")
     before = runs.saved(settings.output_directory)
     run, settings = _scan((), options)
-    _print_reports(run, options, settings.formats)
+    _report_and_seal(run, options, settings.formats)
     if before:
         _say(_difference(runs.load(before[-1]), run), options)
     sys.exit(run.exit_code)
@@ -203,22 +225,53 @@ def audit(**options: Any) -> None:
 
 @consentry.command(cls=_Reporting)
 @click.argument("run", metavar="RUN")
-@_flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
-       help="Where runs are saved. Default: .consentry.")  # fmt: skip
+@_output_directory_option
+@_key_file_option
 @_output_options
 def report(run: str, output_directory: Path | None, **options: Any) -> None:
     """Render a saved run again: its id, its folder, or 'last'."""
     from scanner import runs
 
+    _print_reports(runs.load(_run_folder(run, output_directory)), options, ("table",))
+
+
+@consentry.command()
+@click.argument("run", metavar="RUN")
+@_output_directory_option
+@_flag("--public-key", type=click.Path(path_type=Path), metavar="FILE",
+       help="Ed25519 key (PEM) that the seal must be signed with.")  # fmt: skip
+def verify(run: str, output_directory: Path | None, public_key: Path | None) -> None:
+    """Whether a saved run is as it was sealed: its id, its folder, or 'last'.
+
+    Exit codes: 0 intact, 1 not intact or not signed by this key, 2 wrong use, 3 cannot be told (not
+    sealed, or signed and no --public-key given).
+    """
+    from scanner import seal
+
+    key = None if public_key is None else seal.load_public_key(public_key)
+    folder = _run_folder(run, output_directory)
+    found = seal.verify(folder, key)
+    for line in found.wrong:
+        click.echo(f"WRONG    {line}")
+    for line in found.untold:
+        click.echo(f"UNKNOWN  {line}")
+    for line in found.remarks:
+        click.echo(f"         {line}")
+    verdict = {seal.INTACT: "intact", seal.WRONG: "NOT intact", seal.UNKNOWN: "cannot be told"}
+    click.echo(f"run {found.run_id or _visible(folder.name)}: {verdict[found.code]}")
+    sys.exit(found.code)
+
+
+def _run_folder(run: str, output_directory: Path | None) -> Path:
+    from scanner import runs
+
     output = output_directory or Path(".consentry")
-    if run == "last":
-        saved = runs.saved(output)
-        if not saved:
-            raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
-        folder = saved[-1]
-    else:
-        folder = Path(run) if Path(run).is_dir() else output / "runs" / run
-    _print_reports(runs.load(folder), options, ("table",))
+    if run != "last":
+        return Path(run) if Path(run).is_dir() else output / "runs" / run
+    newest = runs.last(output)
+    if newest is None:
+        raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
+    return newest
 
 
 # ---------------------------------------------------------------- policies
@@ -239,7 +292,7 @@ def policies_list(packs: tuple[str, ...]) -> None:
     from scanner.policy import overview
 
     for pack in _packs(packs):
-        click.echo(overview(pack), nl=False)
+        _print(overview(pack))
 
 
 @policies.command("show")
@@ -247,7 +300,7 @@ def policies_list(packs: tuple[str, ...]) -> None:
 @click.option("--pack", "packs", multiple=True, help="Look in these packs.")
 def policies_show(rule: str, packs: tuple[str, ...]) -> None:
     """Print a rule as it is written."""
-    click.echo(_rule(rule, packs).path.read_text(encoding="utf-8").rstrip())
+    _print(_rule(rule, packs).path.read_text(encoding="utf-8"))
 
 
 @policies.command("explain")
@@ -257,7 +310,7 @@ def policies_explain(rule: str, packs: tuple[str, ...]) -> None:
     """What a rule asks, in plain words, and the SQL it becomes."""
     from scanner.policy import explain
 
-    click.echo(explain(_rule(rule, packs)), nl=False)
+    _print(explain(_rule(rule, packs)))
 
 
 @policies.command("validate")
@@ -269,7 +322,7 @@ def policies_validate(packs: tuple[str, ...]) -> None:
     loaded = _packs(packs)
     wrong = [result for result in validate(loaded) if not result.passed]
     for result in wrong:
-        click.echo(f"WRONG {result.rule_id}: {result.detail}")
+        _print(f"WRONG {result.rule_id}: {result.detail}")
     rules = sum(len(pack.rules) for pack in loaded)
     click.echo(f"{rules} rules in {len(loaded)} packs, {len(wrong)} problems")
     sys.exit(WRONG if wrong else 0)
@@ -284,7 +337,7 @@ def policies_test(packs: tuple[str, ...]) -> None:
     results = test_packs(_packs(packs))
     failed = [result for result in results if not result.passed]
     for result in failed:
-        click.echo(f"FAILED {result.rule_id}: {result.case}: {result.detail}")
+        _print(f"FAILED {result.rule_id}: {result.case}: {result.detail}")
     click.echo(f"{len(results) - len(failed)} cases passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)
 
@@ -324,7 +377,7 @@ def models_list() -> None:
         try:
             found = face_detector(name)
         except ScannerError as error:
-            click.echo(f"{name:<20} not there  {error}")
+            _print(f"{name:<20} not there  {error}")
         else:
             click.echo(f"{name:<20} ready      version {found.version}")
 
@@ -345,11 +398,37 @@ def init(force: bool) -> None:
 
 
 @consentry.command()
+@click.argument("target", metavar="TARGET")
+@_flag("--config", type=click.Path(path_type=Path), metavar="FILE",
+       help="Default: consentry.yaml here; its `stores` options count as in a scan.")
+@_flag("--profile", help="AWS profile for s3:// targets.")
+@_flag("--endpoint-url", metavar="URL", help="S3 endpoint, e.g. http://127.0.0.1:9000.")
+@_flag("--region", help="S3 region.")
+@_flag("--anonymous", is_flag=True, default=None, help="Do not sign requests.")
+@_flag("--all-versions", is_flag=True, default=None, help="For scans with --all-versions.")
+@_flag("--probe-write", is_flag=True, env=False,
+       help="S3: ask with a part of an upload that does not exist; changes nothing.")  # fmt: skip
+def doctor(target: str, probe_write: bool, **options: Any) -> None:
+    """What you may do with a target, and the least that a scan of it needs.
+
+    Sends listings and reads only. Exit codes: 0 readable and not known to be writable, 1 readable
+    and writable, 2 wrong use, 3 not readable.
+    """
+    from scanner.doctor import examine, exit_code, render
+
+    spec = _settings((target,), {**_no_flags(), **options}).store_spec(target)
+    found = examine(spec, probe_write=probe_write)
+    click.echo(render(found), nl=False)
+    sys.exit(exit_code(found))
+
+
+@consentry.command()
 @_flag("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes. Default: cores.")
 @_flag("--no-color", is_flag=True, help="No colour, even on a terminal (also NO_COLOR).")
 @_flag("--no-progress", is_flag=True, help="No progress bar.")
-@_flag("--output-directory", type=click.Path(path_type=Path), metavar="DIR",
-       help="Where runs are saved. Default: .consentry.")  # fmt: skip
+@_flag("--redact-paths", is_flag=True, help="Keyed pseudonyms instead of the names of objects.")
+@_output_directory_option
+@_key_file_option
 def demo(jobs: int | None, output_directory: Path | None, **options: Any) -> None:
     """Scan the four buckets of drawn faces that come with the program; needs no network."""
     from scanner.demo import compare, demo_buckets
@@ -361,7 +440,7 @@ def demo(jobs: int | None, output_directory: Path | None, **options: Any) -> Non
         click.echo(f"\n━━ {bucket.name} ━━ {bucket.about}")
         flags = {**options, "jobs": jobs, "quiet": True, "output_directory": output_directory}
         run, _ = _scan((str(bucket.folder),), {**_no_flags(), **flags})
-        _print_reports(run, {**options, "outputs": (), "formats": ("table", "html")}, ())
+        _report_and_seal(run, {**options, "outputs": (), "formats": ("table", "html")}, ())
         pages.append(run.folder / "report.html")
         matched, differences = compare(bucket, run)
         found += matched
@@ -385,13 +464,15 @@ def _no_flags() -> dict[str, Any]:
 
 
 def _settings(targets: Sequence[str], options: dict[str, Any]) -> Settings:
-    from scanner.config import Overrides, find_config, load_settings
+    from scanner.config import Overrides, find_config, load_settings, refuse_addresses
 
     cwd = Path.cwd()
     file = find_config(options["config"], targets, cwd)
     given = {n: options[n] for n in Overrides.__dataclass_fields__ if options.get(n)}
     overrides = Overrides(**{**given, "targets": tuple(targets)})
     settings = load_settings(file, overrides, cwd)
+    if options["config"] is None:
+        refuse_addresses(settings)
     if file is not None and options["config"] is None and file.parent.resolve() != cwd.resolve():
         _say(f"using {file}, found in the target", options)
     return settings
@@ -400,6 +481,7 @@ def _settings(targets: Sequence[str], options: dict[str, Any]) -> Settings:
 def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Settings]:
     settings = _settings(targets, options)
     _reports(options, settings.formats)  # a wrong -o is said now, not after hours of looking
+    _signing_key(options)
     from scanner.scan import scan as run_scan
     from scanner.subjects import SubjectKey
 
@@ -508,14 +590,56 @@ def _reports(options: dict[str, Any], configured: Sequence[str]) -> list[tuple[R
     return wanted
 
 
+def _signing_key(options: dict[str, Any]) -> Ed25519PrivateKey | None:
+    from scanner.seal import load_private_key
+
+    file = options.get("sign_key")
+    return None if file is None else load_private_key(file)
+
+
+def _report_and_seal(run: SavedRun, options: dict[str, Any], configured: Sequence[str]) -> None:
+    """The seal covers what people read, so it comes last; also when a report cannot be written."""
+    from scanner.seal import seal
+
+    try:
+        _print_reports(run, options, configured)
+    finally:
+        seal(run.folder, _signing_key(options), at=_now())
+
+
 def _print_reports(run: SavedRun, options: dict[str, Any], configured: Sequence[str]) -> None:
     """Each -f goes to its -o; without one, text goes to stdout and files beside the run."""
+    wanted = _reports(options, configured)
+    if not options.get("redact_paths"):
+        _render(run, wanted, options, run.folder)
+        return
+    from scanner.redaction import redacted
+    from scanner.subjects import SubjectKey
+
+    key = SubjectKey.load(options.get("key_file"))
+    with redacted(run, key, files=any(report.folder for report, _ in wanted)) as view:
+        _render(view, wanted, options, run.folder)
+
+
+def _render(
+    run: SavedRun,
+    wanted: Sequence[tuple[Report, str | None]],
+    options: dict[str, Any],
+    folder: Path,
+) -> None:
+    """`folder` is the run's own; once it is sealed, nothing is written there any more."""
+    from scanner.seal import is_sealed
+
+    sealed, own = is_sealed(folder), folder.resolve()
     printed = False
-    for report_format, target in _reports(options, configured):
+    for report_format, target in wanted:
         name = report_format.name
+        if target not in (None, "-") and Path(target or "").resolve().is_relative_to(own):
+            raise UsageError(f"{target}: lies in the saved run itself; write the report elsewhere")
         if target is None and (printed or name in ("html", "parquet")):
-            target = str(run.folder / f"report{report_format.suffix}")
-            _say(f"{name} report: {target}", options)
+            place = folder / "report" if not sealed else Path(f"report-{run.info.id}")
+            target = f"{place}{report_format.suffix}"
+            _say(f"{name} report: {target}{' (the run is sealed)' if sealed else ''}", options)
         if report_format.folder:
             assert target is not None
             report_format.render(run, None, Path(target), _render_options(options, None))
@@ -592,7 +716,20 @@ def _difference(before: SavedRun, now: SavedRun) -> str:
 
 def _say(message: str, options: dict[str, Any]) -> None:
     if not options.get("quiet"):
-        click.echo(message, err=True)
+        click.echo(_visible(message), err=True)
+
+
+def _print(text: str) -> None:
+    """Lines of a pack, which somebody else may have written."""
+    for line in text.rstrip().split("\n"):
+        click.echo(_visible(line))
+
+
+def _visible(text: str) -> str:
+    """On one line, and nothing in it acts on a terminal: names in it come from the stores."""
+    from scanner.reports import visible
+
+    return visible(text)
 
 
 def _open_closed_streams() -> None:
@@ -616,14 +753,17 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        for line in told.getvalue().rstrip("\n").split("\n"):
+            click.echo(_visible(line), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
     except ScannerError as error:
-        click.echo(f"consentry: {error}", err=True)
-        sys.exit(2)
+        click.echo(_visible(f"consentry: {error}"), err=True)
+        sys.exit(PAUSED if isinstance(error, (LedgerFault, CredentialsExpired)) else WRONG)
     except BrokenPipeError:
         # The reader of our output went away (`| head`); the exit code still says nothing was
         # judged.

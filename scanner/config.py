@@ -35,10 +35,13 @@ from scanner.vocabulary import (
     suggestion,
     word,
 )
-from scanner.yamlsafe import load_yaml
+from scanner.yamlsafe import load_yaml, shown
 
 FILE_NAME = "consentry.yaml"
 OUTPUT_FOLDER = ".consentry"
+RUNS_FOLDER = "runs"  # in it: saved runs
+STATE_FOLDER = "state"  # in it: the ledger
+_FLAGS = ("follow_symlinks", "all_versions", "require_sandbox")
 DEFAULT_POLICIES = ("baseline",)
 DEFAULT_FORMATS = ("table",)
 FACE_DETECTOR = "centerface"
@@ -78,6 +81,10 @@ class Overrides:
     jobs: int | None = None
     face_detector: str | None = None
     follow_symlinks: bool | None = None
+    all_versions: bool | None = None
+    require_sandbox: bool | None = None
+    no_cache: bool | None = None
+    resume: bool | None = None
     # for every target
     profile: str | None = None
     endpoint_url: str | None = None
@@ -108,6 +115,10 @@ class Settings:
     jobs: int | None = None  # worker processes; None: as many as the machine has cores
     face_detector: str = FACE_DETECTOR
     follow_symlinks: bool = False
+    all_versions: bool = False
+    require_sandbox: bool = False
+    cache: bool = True  # what is unchanged is not looked at again
+    resume: bool = False  # only go on with a run that was interrupted
     store_flags: StoreOptions = field(
         default_factory=StoreOptions
     )  # over `stores`, for all targets
@@ -122,8 +133,9 @@ class Settings:
         options = self.stores[max(under, key=len)] if under else StoreOptions()
         flags = self.store_flags
         anonymous = options.anonymous if flags.anonymous is None else flags.anonymous
-        runs = self.output_directory / "runs"  # and nothing beside it: that may be anybody's
-        own = [os.path.realpath(path) for path in (runs, *skip)]
+        # and nothing beside them: that may be anybody's
+        ours = [self.output_directory / name for name in (RUNS_FOLDER, STATE_FOLDER)]
+        own = [os.path.realpath(path) for path in (*ours, *skip)]
         return StoreSpec(
             url=target,
             profile=flags.profile or options.profile,
@@ -131,6 +143,7 @@ class Settings:
             region=flags.region or options.region,
             anonymous=bool(anonymous),
             follow_symlinks=self.follow_symlinks,
+            all_versions=self.all_versions,
             skip=tuple(dict.fromkeys(own)),
         )
 
@@ -208,7 +221,7 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
     top = Node(file, "", tree).keys(
         "version", "targets", "stores", "declared_use", "datasets", "registries", "policies",
         "fail_on", "output", "child_age", "include", "exclude", "limits", "jobs", "face_detector",
-        "follow_symlinks",
+        "follow_symlinks", "all_versions", "require_sandbox",
     )  # fmt: skip
     if "version" in top and (top["version"].value != 1 or isinstance(top["version"].value, bool)):
         raise top["version"].wrong("this program reads version 1")
@@ -221,6 +234,7 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
         directory = resolve(file.parent, text)
     use = top["declared_use"].keys("purpose", "recipient", "to") if "declared_use" in top else {}
     plain = Settings()
+    flags = {name: top[name].flag() for name in _FLAGS if name in top}
     return Settings(
         file=file,
         targets=_targets(top["targets"]) if "targets" in top else (),
@@ -245,7 +259,9 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
         limits=_limits(top["limits"]) if "limits" in top else plain.limits,
         jobs=top["jobs"].whole(1, 1024) if "jobs" in top else None,
         face_detector=top["face_detector"].text() if "face_detector" in top else FACE_DETECTOR,
-        follow_symlinks=top["follow_symlinks"].flag() if "follow_symlinks" in top else False,
+        follow_symlinks=flags.get("follow_symlinks", False),
+        all_versions=flags.get("all_versions", False),
+        require_sandbox=flags.get("require_sandbox", False),
     )
 
 
@@ -291,7 +307,9 @@ def _datasets(node: Node) -> tuple[DatasetSpec, ...]:
     for position, dataset in enumerate(datasets):
         first = seen.setdefault(dataset.id, position)
         if first != position:
-            raise node.wrong(f"the id {dataset.id!r} is there twice ([{first}] and [{position}])")
+            raise node.wrong(
+                f"the id {shown(dataset.id)} is there twice ([{first}] and [{position}])"
+            )
     return datasets
 
 
@@ -391,7 +409,7 @@ def _basis(node: Node) -> str | None:
     if basis is None:
         hint = suggestion(text, LEGAL_BASES.values())
         raise node.wrong(
-            f"expected one of {choices(LEGAL_BASES)}, statute:<cite>, got {text[:80]!r}{hint}"
+            f"expected one of {choices(LEGAL_BASES)}, statute:<cite>, got {shown(text)}{hint}"
         )
     return None if basis == "none" else basis
 
@@ -426,6 +444,53 @@ def _registry(name: str, node: Node) -> RegistrySpec:
     if "table" not in entries:
         raise node.wrong("expected 'table', the table to read")
     return RegistrySpec(name, url=url, table=entries["table"].text("a table"), columns=columns)
+
+
+# ---------------------------------------------------------------- what came with the data
+
+
+def lies_in_target(settings: Settings) -> bool:
+    """Whether what is scanned brings its own configuration along."""
+    if settings.file is None:
+        return False
+    file = settings.file.resolve()
+    return any(
+        file.is_relative_to(Path(target).resolve())
+        for target in settings.targets
+        if not is_url(target)
+    )
+
+
+def refuse_addresses(settings: Settings) -> None:
+    """A configuration that nobody named may not say where to connect to: whoever delivered the data
+    could make this machine ask its cloud's metadata service, or send signed requests elsewhere.
+
+    Raises ConfigError naming the first address's place, if the file lies in a target.
+    """
+    if not lies_in_target(settings):
+        return
+    named = [
+        *(
+            f"stores.{prefix}"
+            for prefix, options in settings.stores.items()
+            if options.endpoint_url
+        ),
+        *(
+            f"datasets.{dataset.id}.manifest"
+            for dataset in settings.datasets
+            if dataset.manifest is not None and is_url(dataset.manifest.path)
+        ),
+        *(
+            f"registries.{registry.name}"
+            for registry in settings.registries
+            if registry.url is not None or is_url(registry.path or "")
+        ),
+    ]
+    if named:
+        raise ConfigError(
+            f"{settings.file}: {named[0]}: names an address, and the file lies in what is scanned; "
+            "name it with --config if it is yours"
+        )
 
 
 # ---------------------------------------------------------------- flags
@@ -474,10 +539,14 @@ def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
                     f"{flag}: expected a whole number from {low} to {high}, got {number}"
                 )
             changes[name] = number
-    for name in ("include", "exclude", "face_detector", "follow_symlinks"):
+    for name in ("include", "exclude", "face_detector", *_FLAGS, "resume"):
         value = getattr(given, name)
         if value is not None and value != ():
             changes[name] = value
+    if given.no_cache:
+        if given.resume:
+            raise ConfigError("--resume goes on with what --no-cache forgets; give one of them")
+        changes["cache"] = False
     changes["store_flags"] = StoreOptions(
         given.profile, given.endpoint_url, given.region, given.anonymous
     )
@@ -565,4 +634,6 @@ output:
 # jobs: 4
 # face_detector: centerface
 # follow_symlinks: false
+# all_versions: false               # S3: also the versions that are not the current ones
+# require_sandbox: false            # rather not run than look at files outside a sandbox
 """

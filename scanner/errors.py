@@ -66,6 +66,7 @@ class CredentialsExpired(StoreError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("denied", detail)
+        self.store = 0  # index of the target, told by who opened it
 
 
 class LedgerFault(ScannerError):

@@ -1,14 +1,15 @@
 """Look at one object: readers unfold it into items, detectors judge each item.
 
 The recursion of the whole program lives here and nowhere else: bytes → reader → parts; a part that
-is a Blob goes through the same steps again, up to `Limits.max_recursion` levels and within one budget
-of produced bytes per object. Exceptions are caught broadly in this one place: whatever an item
-does, it costs itself, and is a Problem.
+is a Blob goes through the same steps again, up to `Limits.max_recursion` levels and within one
+budget of produced bytes and of time per object. Exceptions are caught broadly in this one place:
+whatever an item does, it costs itself, and is a Problem.
 """
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from scanner.model import (
     Picture,
     Problem,
     ReadOptions,
+    Reason,
     TableBatch,
     Text,
 )
@@ -42,6 +44,7 @@ from scanner.readers import recognise
 from scanner.readers.streams import take_head
 
 EMPTY = "inode/x-empty"
+_BEAT_SECONDS = 0.05  # signs of life from within a long read come no oftener than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +60,96 @@ Sight = Detection | Problem | Seen
 
 
 class _Budget:
-    """Bytes produced from one object, all levels together: what stops nested bombs."""
+    """Bytes produced from one object, all levels together, and the time it takes: what stops
+    nested bombs, and objects that never end.
 
-    def __init__(self, limits: Limits, size: int | None, alive: Callable[[], None]) -> None:
-        self.alive = alive
-        self._total = limits.max_scan_size
-        self._ratio = limits.max_ratio
-        self._after = limits.ratio_after
+    Once broken, every further read raises, whatever a library makes of the first exception.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        size: int | None,
+        alive: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._alive = alive
+        self._clock = clock
+        self._limits = limits
         self._size = max(size or 0, 1)
+        self._beaten = clock()
+        self._until = self._beaten + limits.max_scan_time
         self.produced = 0
         self.broken: Unreadable | None = None
 
     def spend(self, amount: int) -> None:
+        """Charge bytes that were produced; a sign of life, too."""
+        limits = self._limits
         self.produced += amount
-        if self.produced > self._total:
-            self.broken = Unreadable("bytes", f"unfolds to more than {self._total} bytes")
-        elif self.produced > self._after and self.produced > self._ratio * self._size:
-            self.broken = Unreadable("ratio", f"unfolds to more than {self._ratio} times its size")
+        if self.produced > limits.max_scan_size:
+            self._break(
+                "bytes", f"unfolds to more than {limits.max_scan_size} bytes", "max_scan_size"
+            )
+        elif self.produced > limits.ratio_after and (self.produced > limits.max_ratio * self._size):
+            self._break(
+                "ratio", f"unfolds to more than {limits.max_ratio} times its size", "max_ratio"
+            )
+        self.read_on()
+
+    def read_on(self) -> None:
+        """A sign of life from within a read, now and then; raises if the time is up."""
+        now = self._clock()
+        if now - self._beaten >= _BEAT_SECONDS:
+            self._beaten = now
+            self._alive()
+        self._check(now)
+
+    def part(self) -> None:
+        """A sign of life behind each part; raises if the time is up."""
+        self._beaten = self._clock()
+        self._alive()
+        self._check(self._beaten)
+
+    def _check(self, now: float) -> None:
+        if now > self._until:
+            seconds = self._limits.max_scan_time
+            self._break("timeout", f"takes longer than {seconds} seconds", "max_scan_time")
         if self.broken is not None:
             raise self.broken
+
+    def _break(self, reason: Reason, detail: str, limit: str) -> None:
+        if self.broken is None:  # the first limit met is the one that is told
+            self.broken = Unreadable(reason, f"{detail} ({limit})")
+
+
+class _Watched(io.RawIOBase):
+    """The object's own stream: every read is a sign of life, and none goes on past the time."""
+
+    def __init__(self, inner: BinaryIO, budget: _Budget) -> None:
+        self._inner = inner
+        self._budget = budget
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._inner.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._inner.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._inner.tell()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._budget.read_on()
+        return self._inner.read(-1 if size is None else size)
+
+    def readinto(self, buffer: object, /) -> int:
+        view = memoryview(cast("bytearray", buffer)).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
 
 
 class _Counted(io.RawIOBase):
@@ -117,14 +191,19 @@ class Looker:
         self._paths = [d for d in chosen if isinstance(d, PathDetector)]
 
     def look(
-        self, blob: Blob, options: ReadOptions, alive: Callable[[], None] = lambda: None
+        self,
+        blob: Blob,
+        options: ReadOptions,
+        alive: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Iterator[Sight]:
         """Yield all that is seen in `blob`, and all that could not be looked at.
 
-        `alive()` is called after each part, also where nothing is seen: a table of hours may hold
-        nothing to tell before its end.
+        `alive()` is called after each part and from within long reads, also where nothing is seen:
+        a table of hours may hold nothing to tell before its end. `clock()` gives seconds, for
+        `Limits.max_scan_time`.
         """
-        budget = _Budget(options.limits, blob.size, alive)
+        budget = _Budget(options.limits, blob.size, alive, clock)
         yield from self._look(blob, options, budget, 0)
         if budget.broken is not None:
             yield Problem(blob.location, budget.broken.reason, budget.broken.detail)
@@ -143,13 +222,13 @@ class Looker:
             yield Problem(
                 blob.location,
                 "depth",
-                f"nested deeper than {options.limits.max_recursion} containers",
+                f"nested deeper than {options.limits.max_recursion} containers (max_recursion)",
             )
             return
         tables: dict[Location, list[TableScan]] = {}
         media_type, opened = None, False
         try:
-            stream = blob.stream if depth == 0 else _charged(blob.stream, budget)
+            stream = (_charged if depth else _watched)(blob.stream, budget)
             head, stream = take_head(stream)
             if not head:
                 yield Seen(blob.location, EMPTY)
@@ -161,6 +240,8 @@ class Looker:
             reader, media_type = known
             fresh = Blob(blob.location, stream, blob.size, blob.record)
             for part in reader.read(fresh, media_type, options):
+                if isinstance(part, Problem) and budget.broken is not None:
+                    break  # a consequence: what broke the budget is told once, of the object
                 if not opened and not isinstance(part, Problem):
                     opened = True
                     yield Seen(blob.location, media_type)
@@ -168,24 +249,18 @@ class Looker:
                     yield from self._look(part, options, budget, depth + 1)
                 else:
                     yield from self._judge(part, blob.location, tables)
-                budget.alive()
-                if budget.broken is not None:
-                    return
-            if (
-                not opened
-            ):  # whole, and nothing in it: an empty archive, or one with closed members only
-                opened = True
-                yield Seen(blob.location, media_type)
-        except Unreadable as error:
-            if budget.broken is None:
-                yield Problem(blob.location, error.reason, error.detail)
+                budget.part()
+            else:
+                # whole, and nothing in it: an empty archive, or one with closed members only
+                if not opened:
+                    opened = True
+                    yield Seen(blob.location, media_type)
         except MemoryError:
             yield Problem(blob.location, "memory", "not enough memory to open it")
-        except OSError as error:
-            # A read error of the store beneath; its own text may name hosts or credentials.
-            yield Problem(blob.location, "truncated", f"reading failed ({type(error).__name__})")
         except Exception as error:
-            yield Problem(blob.location, "malformed", f"its reader failed ({type(error).__name__})")
+            # Where the budget is broken, this is what somebody made of that.
+            if budget.broken is None:
+                yield _failed(blob.location, error)
         finally:
             unfinished = [scan for scans in tables.values() for scan in scans]
         if media_type is not None and not opened:
@@ -229,6 +304,20 @@ class Looker:
         except Exception as error:
             where = parent if isinstance(part, Blob) else part.location
             yield Problem(where, "model", f"a detector failed on it ({type(error).__name__})")
+
+
+def _failed(location: Location, error: Exception) -> Problem:
+    if isinstance(error, Unreadable):
+        return Problem(location, error.reason, error.detail)
+    kind = type(error).__name__
+    if isinstance(error, OSError):
+        # A read error of the store beneath; its own text may name hosts or credentials.
+        return Problem(location, "truncated", f"reading failed ({kind})")
+    return Problem(location, "malformed", f"its reader failed ({kind})")
+
+
+def _watched(stream: BinaryIO, budget: _Budget) -> BinaryIO:
+    return cast("BinaryIO", _Watched(stream, budget))
 
 
 def _charged(stream: BinaryIO, budget: _Budget) -> BinaryIO:

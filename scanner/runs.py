@@ -9,18 +9,25 @@ Folders have mode 0700, files 0600; subjects appear only as keyed digests.
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scanner import schemas
-from scanner.errors import UsageError
+from scanner.errors import LedgerFault, UsageError
 from scanner.model import STATES, RuleText, RunInfo, SavedRun
+
+EARLIER_RUNS = 100  # that `first_seen` looks through: a fifth of a second
+_FIRST_SEEN = pa.schema([("finding_id", pa.string()), ("first_seen", schemas.TIMESTAMP)])
 
 
 def save(
@@ -32,10 +39,11 @@ def save(
     rules: Sequence[RuleText],
     findings: pa.Table,
 ) -> SavedRun:
-    """Write findings.parquet and, last, run.json: a folder with run.json is a whole run."""
-    path = folder / "findings.parquet"
-    path.touch(mode=0o600)
-    pq.write_table(findings, path, compression="zstd")
+    """Write findings.parquet and, last, run.json: a folder with run.json is a whole run.
+
+    Everything is on disk before run.json is, so a crash or a power cut at any point leaves either a
+    whole run or a folder that is none. Raises LedgerFault when it cannot be written.
+    """
     record = {
         "schema": schemas.SCHEMA_VERSION,
         "run": {
@@ -54,13 +62,53 @@ def save(
         "complete": complete,
         "rules": [{f: getattr(r, f) for f in RuleText.__dataclass_fields__} for r in rules],
     }
-    for file in folder.iterdir():  # also those that other libraries have written
-        file.chmod(0o600)
-    temporary = folder / "run.json.tmp"
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
-    temporary.replace(folder / "run.json")
+    # ASCII: names that are not UTF-8 come back as they were, and nothing in it acts on a terminal
+    text = json.dumps(record, ensure_ascii=True, indent=1)
+    try:
+        with _whole(folder / "findings.parquet") as file:
+            pq.write_table(findings, file, compression="zstd")
+        for path in folder.iterdir():  # also what other libraries have written
+            _flush(path, 0o600)
+        _flush(folder)
+        with _whole(folder / "run.json") as file:
+            file.write(text.encode("ascii"))
+        _flush(folder)
+        _flush(folder.parent)
+    except OSError as error:  # Arrow's own are OSErrors, too; their text may hold more than a path
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise LedgerFault(
+            f"{folder}: the run cannot be saved ({reason}); make room, then scan again with "
+            "--resume"
+        ) from error
     return load(folder)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when it is whole and on disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)  # of a process that died here
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path, mode: int | None = None) -> None:
+    """Have a file's bytes, or a folder's names, on disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if mode is not None and stat.S_ISREG(os.fstat(handle).st_mode):
+            os.fchmod(handle, mode)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load(folder: Path) -> SavedRun:
@@ -92,7 +140,7 @@ def load(folder: Path) -> SavedRun:
             coverage_gaps=gaps,
             detection_counts=_detection_counts(folder / "detections.parquet"),
         )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         raise UsageError(
             f"{folder}: not a saved run, or damaged ({type(error).__name__}); "
             "`ls .consentry/runs` shows the runs that were saved"
@@ -129,24 +177,57 @@ def _detection_counts(path: Path) -> dict[str, int]:
 
 def saved(output: Path) -> list[Path]:
     """Folders of all whole runs below an output folder, oldest first."""
-    return sorted(path.parent for path in (output / "runs").glob("*/run.json"))
+    return [path for path in _folders(output) if _is_whole(path)]
+
+
+def last(output: Path) -> Path | None:
+    """The folder of the newest run, also of one that lost its run.json after it was sealed."""
+    for folder in reversed(_folders(output)):
+        if _is_whole(folder) or os.path.lexists(folder / "seal.json"):
+            return folder
+    return None
+
+
+def _folders(output: Path) -> list[Path]:
+    """Oldest first: the name of a run begins with the moment at which it started."""
+    folder = output / "runs"
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError:
+        return []
+    return [folder / name for name in names]
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "run.json").is_file()
 
 
 def first_seen(output: Path) -> dict[str, datetime]:
-    """When each finding of the newest whole run was first seen: finding_id → time."""
-    folders = saved(output)
-    if not folders:
-        return {}
-    try:
-        table = pq.read_table(
-            folders[-1] / "findings.parquet", columns=["finding_id", "first_seen"]
-        )
-    except (OSError, pa.ArrowException):
-        return {}  # an older run was damaged: then every finding is new, which hides nothing
-    return dict(
-        zip(
-            table.column("finding_id").to_pylist(),
-            table.column("first_seen").to_pylist(),
-            strict=True,
-        )
-    )
+    """When each finding of the newest whole runs was first seen: finding_id → time.
+
+    A run carries the times of the run before it, so one would do if all runs had the same targets.
+    They need not: a finding keeps its time as long as it is in one of the last `EARLIER_RUNS`.
+    """
+    found: dict[str, datetime] = {}
+    looked_through = 0
+    for folder in reversed(_folders(output)):
+        if looked_through == EARLIER_RUNS:
+            break
+        if not _is_whole(folder):
+            continue
+        looked_through += 1
+        try:
+            table = pq.read_table(
+                folder / "findings.parquet",
+                columns=["finding_id", "first_seen"],
+                schema=_FIRST_SEEN,
+                use_threads=False,
+            )
+        except (OSError, pa.ArrowException):
+            continue  # damaged: what only it knew is new again, which hides nothing
+        ids, times = (table.column(name).to_pylist() for name in _FIRST_SEEN.names)
+        for finding, time in zip(ids, times, strict=True):
+            if finding is not None and time is not None:
+                found.setdefault(finding, time)
+    return found

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scanner import __version__, ledger, runs
-from scanner.config import Settings
-from scanner.context import Assigner, Selector, load_context
+from scanner import __version__, runs
+from scanner.config import RUNS_FOLDER, STATE_FOLDER, Settings, lies_in_target
+from scanner.context import load_context
 from scanner.engines.local import LocalEngine, Progress, usable_cores
-from scanner.engines.work import Row, Setup, Task, outcome
-from scanner.errors import ScannerError, StoreError, UsageError
-from scanner.model import UNASSIGNED, DatasetSpec, Location, ObjectInfo, RunInfo, SavedRun
+from scanner.engines.looks import look_digests, target_of
+from scanner.engines.work import Setup
+from scanner.errors import LedgerFault, UsageError
+from scanner.ledger import Ledger
+from scanner.listing import Listing
+from scanner.model import RunInfo, SavedRun
 from scanner.policy import judge, load_packs
-from scanner.stores import Store, open_store, public_url
+from scanner.stores import open_store, public_url
 from scanner.subjects import SubjectKey
 
 CLEAN, VIOLATIONS, WRONG_USE, INCOMPLETE, BOTH, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -48,100 +53,172 @@ def scan(
     anything is read; what goes wrong later is a coverage row. `stop` is polled: once true, the
     partial run is judged and saved.
     """
-    if not settings.targets:
-        raise UsageError("nothing to scan: name a TARGET, or list targets in consentry.yaml")
-
     # What is claimed, and what it is judged by: all checked before the first byte is read.
     packs = load_packs(settings.policies, settings.policy_base)
-    specs = tuple(map(settings.store_spec, settings.targets))
-    stores = [open_store(spec) for spec in specs]
-    context = load_context(
-        settings.datasets,
-        settings.registries,
-        declared_use=settings.declared_use,
-        child_age=settings.child_age,
-        key=key,
-        targets=settings.targets,
-        open_url=lambda url: _open_one(settings, url),
-    )
+    with closing(_open_ledger(settings, key)) as book:
+        settings, notes = _resumed(settings, book)
+        if not settings.targets:
+            raise UsageError("nothing to scan: name a TARGET, or list targets in consentry.yaml")
+        specs = tuple(map(settings.store_spec, settings.targets))
+        stores = [open_store(spec) for spec in specs]
+        context = load_context(
+            settings.datasets,
+            settings.registries,
+            declared_use=settings.declared_use,
+            child_age=settings.child_age,
+            key=key,
+            targets=settings.targets,
+            open_url=lambda url: _open_one(settings, url),
+        )
 
-    # Look: every object listed ends in exactly one row of the ledger.
-    book = ledger.Ledger(settings.output_directory, started)
-    try:
-        listing = _Listing(settings, stores)
+        # Look: every object listed ends in exactly one row of the ledger.
+        run_id = f"{started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        looks = look_digests(settings.datasets, settings.limits, settings.face_detector, key)
+        targets = [
+            target_of(spec, settings.datasets, settings.include, settings.exclude) for spec in specs
+        ]
+        book.begin(run_id, started, targets, settings.targets)
+        listing = Listing(settings, stores, book, looks)
         setup = Setup(
-            stores=specs,
             datasets=settings.datasets,
             limits=settings.limits,
             face_detector=settings.face_detector,
             subjects=key,
+            require_sandbox=settings.require_sandbox,
         )
-        engine = LocalEngine(setup, settings.jobs or usable_cores(), listing.locate)
-        stopped = False
+        engine = LocalEngine(
+            setup, settings.jobs or usable_cores(), stores, listing.name, book.void
+        )
+        stopped = _look(book, listing, engine, stop, on_progress)
+        expired = engine.paused or listing.expired
+        if expired is not None:
+            left = f"{engine.unreached} objects listed and not looked at"
+            listing.at_target(expired.store, "interrupted", f"{expired.detail}; {left}")
+            notes.append(
+                f"paused: {expired.detail}; sign in again and continue with "
+                "`consentry scan --resume`"
+            )
+        book.listed = listing.count - engine.unreached
 
-        def asked_to_stop() -> bool:
-            nonlocal stopped
-            stopped = stopped or stop()
-            return stopped
+        # Judge: always afresh, over all that was seen.
+        moment = as_of or started
+        with _run_folder(settings.output_directory, run_id) as folder:
+            book.export(folder)
+            judgement = judge(
+                detections=folder / "detections.parquet",
+                items=folder / "items.parquet",
+                coverage=folder / "coverage.parquet",
+                context=context,
+                packs=packs,
+                as_of=moment,
+                workdir=folder,
+                previous=runs.first_seen(settings.output_directory),
+            )
 
-        def tick() -> None:
-            listing.drain(book)
-            done = book.done
-            on_progress(Progress(engine.listed + listing.settled, done, engine.listed_all))
+        whole = not (stopped or expired or listing.broken)
+        empty = [] if stopped else list(listing.empty_targets())  # else it may not be listed yet
+        complete = whole and not empty and _complete(book)
+        notes += [*book.notes, *listing.broken]
+        notes += [f"{target}: there is nothing to scan" for target in empty]
+        if lies_in_target(settings):
+            notes.append(
+                "the configuration lies in the target itself and decides what is excluded and what "
+                "is on record; --config names another"
+            )
+        if stopped:
+            notes.append("the run was interrupted: what it did not reach is not judged")
+        info = RunInfo(
+            id=run_id,
+            version=__version__,
+            started=started,
+            finished=clock(),
+            as_of=moment,
+            targets=tuple(map(public_url, settings.targets)),
+            policies=settings.policies,
+            settings={**_recorded(settings), "sandbox": sorted(engine.sandboxes)},
+            notes=(*notes, *judgement.notes),
+            interrupted=stopped,
+        )
+        saved = runs.save(
+            folder,
+            info,
+            exit_code=exit_code(judgement.findings, settings.fail_on, complete, stopped),
+            complete=complete,
+            rules=judgement.rules,
+            findings=judgement.findings,
+        )
+        if whole:  # else the next run goes on where this one ended
+            book.finish()
+        return saved
 
-        for rows in engine.run(listing.tasks(), asked_to_stop, tick):
-            book.add(rows.coverage, rows.detections, rows.items)
-        listing.drain(book)
-        book.listed = engine.listed + listing.settled
-        book.close()
-    except ScannerError:
-        shutil.rmtree(book.folder, ignore_errors=True)  # it proves nothing
+
+def _look(
+    book: Ledger,
+    listing: Listing,
+    engine: LocalEngine,
+    stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+) -> bool:
+    """Fill the ledger; whether the run was told to stop."""
+    stopped = False
+
+    def asked_to_stop() -> bool:
+        nonlocal stopped
+        stopped = stopped or stop()
+        return stopped
+
+    def tick() -> None:
+        on_progress(Progress(listing.count, book.done, listing.over))
+
+    listing.start()
+    try:
+        for rows in engine.run(listing.tasks, asked_to_stop, tick):
+            book.add(rows)
+        book.commit()
+    finally:
+        listing.stop()
+    return stopped
+
+
+@contextmanager
+def _run_folder(output: Path, run_id: str) -> Iterator[Path]:
+    """The folder of this run; one that proves nothing does not stay."""
+    folder = output / RUNS_FOLDER / run_id
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise LedgerFault(f"{folder}: cannot be made ({error.strerror})") from None
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
-    # Judge: always afresh, over all that was seen.
-    moment = as_of or started
-    judgement = judge(
-        detections=book.path("detections"),
-        items=book.path("items"),
-        coverage=book.path("coverage"),
-        context=context,
-        packs=packs,
-        as_of=moment,
-        workdir=book.folder,
-        previous=runs.first_seen(settings.output_directory),
-    )
 
-    complete = not (stopped or listing.broken or listing.empty_targets) and _complete(book)
-    notes = list(listing.broken)
-    if not stopped:  # else it may not have been listed yet
-        notes += [f"{target}: there is nothing to scan" for target in listing.empty_targets]
-    if _lies_in_target(settings):
-        notes.append(
-            "the configuration lies in the target itself and decides what is excluded and what is "
-            "on record; --config names another"
+def _open_ledger(settings: Settings, key: SubjectKey) -> Ledger:
+    folder = settings.output_directory / STATE_FOLDER
+    return Ledger.open(folder, key, use_cache=settings.cache)
+
+
+def _resumed(settings: Settings, book: Ledger) -> tuple[Settings, list[str]]:
+    """The settings of a run that goes on where one was interrupted, and what a reader is told."""
+    before = book.interrupted()
+    if before is None:
+        if settings.resume:
+            raise UsageError(
+                f"{settings.output_directory}: no run was interrupted there, nothing to resume"
+            )
+        return settings, []
+    targets = settings.targets or tuple(before.targets)
+    if settings.resume and set(targets) != set(before.targets):
+        raise UsageError(
+            f"--resume: the run that was interrupted scanned {', '.join(before.targets)}; give the "
+            "same targets, or none"
         )
-    if stopped:
-        notes.append("the run was interrupted: what it did not reach is not judged")
-    info = RunInfo(
-        id=book.id,
-        version=__version__,
-        started=started,
-        finished=clock(),
-        as_of=moment,
-        targets=tuple(map(public_url, settings.targets)),
-        policies=settings.policies,
-        settings=_recorded(settings),
-        notes=(*notes, *judgement.notes),
-        interrupted=stopped,
-    )
-    return runs.save(
-        book.folder,
-        info,
-        exit_code=exit_code(judgement.findings, settings.fail_on, complete, stopped),
-        complete=complete,
-        rules=judgement.rules,
-        findings=judgement.findings,
-    )
+    if set(targets) != set(before.targets) or not settings.cache:
+        return settings, []
+    note = f"continues run {before.id}, which was interrupted"
+    return replace(settings, targets=targets), [note]
 
 
 def exit_code(findings: pa.Table, fail_on: str, complete: bool, interrupted: bool) -> int:
@@ -163,87 +240,9 @@ def exit_code(findings: pa.Table, fail_on: str, complete: bool, interrupted: boo
     return CLEAN if complete else INCOMPLETE
 
 
-def _complete(book: ledger.Ledger) -> bool:
+def _complete(book: Ledger) -> bool:
     looked_at = book.states["scanned"] + book.states["unchanged"]
     return looked_at > 0 and not book.states["partial"] and not book.states["error"]
-
-
-class _Listing:
-    """Turns listings into tasks; what needs no look (excluded, unreadable) is settled here."""
-
-    def __init__(self, settings: Settings, stores: list[Store]) -> None:
-        self._stores = stores
-        self._datasets = settings.datasets
-        self._assigner = Assigner(settings.datasets)
-        self._selector = Selector(settings.include, settings.exclude)
-        self._numbers = {spec.id: n for n, spec in enumerate(settings.datasets)}
-        self._rows: deque[Row] = deque()  # filled by the listing thread, drained by the main one
-        self._empty = set(range(len(stores)))
-        self.settled = 0
-        self.broken: list[str] = []  # one sentence per target whose listing broke off
-
-    @property
-    def empty_targets(self) -> list[str]:
-        return [public_url(self._stores[number].spec.url) for number in sorted(self._empty)]
-
-    def locate(self, task: Task) -> Location:
-        return self._stores[task.store].location(task.info.key)
-
-    def tasks(self) -> Iterator[Task]:
-        for number, store in enumerate(self._stores):
-            try:
-                for info in store.list():
-                    self._empty.discard(number)
-                    dataset = self._assigner.assign(info.key)
-                    task = Task(number, self._number(dataset), info)
-                    row = self._settled_row(task, dataset)
-                    if row is None:
-                        yield task
-                    else:
-                        self._rows.append(row)
-            except StoreError as error:  # the other targets are listed all the same
-                self._empty.discard(number)
-                self._settle_failure(number, error)
-
-    def _number(self, dataset: DatasetSpec | None) -> int:
-        return -1 if dataset is None else self._numbers[dataset.id]
-
-    def _settled_row(self, task: Task, dataset: DatasetSpec | None) -> Row | None:
-        info, name = task.info, dataset.id if dataset else UNASSIGNED
-        location = self.locate(task)
-        if info.excluded is not None:
-            return outcome(task, location, name, "excluded", f"rule:{info.excluded}")
-        if info.problem is not None:  # before the globs: a closed folder may hide what they select
-            return outcome(task, location, name, "error", *info.problem)
-        pattern = self._selector.excluded_by(info.key)
-        if pattern is not None:
-            return outcome(task, location, name, "excluded", f"rule:{pattern}")
-        return None
-
-    def _settle_failure(self, number: int, error: StoreError) -> None:
-        """A listing that broke off counts as one object that could not be looked at."""
-        store = self._stores[number]
-        self.broken.append(f"{public_url(store.spec.url)}: the listing broke off: {error.detail}")
-        task = Task(number, -1, ObjectInfo(key="", size=0))
-        row = outcome(task, store.location(""), UNASSIGNED, "error", "listing", error.detail)
-        self._rows.append(row)
-
-    def drain(self, book: ledger.Ledger) -> None:
-        rows = [self._rows.popleft() for _ in range(len(self._rows))]
-        self.settled += len(rows)
-        book.add(rows)
-
-
-def _lies_in_target(settings: Settings) -> bool:
-    """Whether what is scanned brings its own configuration along."""
-    if settings.file is None:
-        return False
-    file = settings.file.resolve()
-    return any(
-        file.is_relative_to(Path(target).resolve())
-        for target in settings.targets
-        if "://" not in target
-    )
 
 
 def _open_one(settings: Settings, url: str) -> BinaryIO:

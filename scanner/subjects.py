@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import importlib
 import os
 import re
@@ -110,6 +111,26 @@ class SubjectKey:
         text = None if subject is None else canonical(subject)
         if text is None:
             return None
+        return self._raw(text.encode("utf-8", "surrogateescape")).hex()
+
+    def derive(self, label: str) -> bytes:
+        """A secret of 32 bytes for another use of the installation's key.
+
+        No canonical subject starts with a NUL, so no digest of a subject is a part of one.
+        """
+        return hmac.digest(self._secret, b"\0" + label.encode(), "sha256")
+
+    def derived(self, purpose: str) -> SubjectKey:
+        """A key of its own for another purpose, from which this one cannot be told (RFC 5869, one
+        block of HKDF-Expand).
+        """
+        message = purpose.encode() + b"\x01"
+        return SubjectKey(hmac.digest(self._secret, message, "sha256"))
+
+    def exact_digest(self, text: str) -> str:
+        """32 hex digits of a text as it is: nothing is trimmed, and no text says that there is
+        none.
+        """
         return self._raw(text.encode("utf-8", "surrogateescape")).hex()
 
     def _raw(self, message: bytes) -> bytes:

@@ -13,7 +13,9 @@ from scanner.countries import country
 from scanner.errors import ConfigError
 from scanner.moments import DATE_FORMS, in_utc, parse_moment, start_of
 from scanner.vocabulary import choices, suggestion, word
+from scanner.yamlsafe import shown
 
+_LOGIN = re.compile(r"//.*@", re.DOTALL)  # of an address that is a key: never printed
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -31,7 +33,8 @@ class Node:
     value: object
 
     def wrong(self, message: str) -> ConfigError:
-        return ConfigError(f"{self.file}: {self.path + ': ' if self.path else ''}{message}")
+        path = _LOGIN.sub("//", self.path)
+        return ConfigError(f"{self.file}: {path + ': ' if path else ''}{message}")
 
     def expected(self, what: str) -> ConfigError:
         return self.wrong(f"expected {what}, got {_type_name(self.value)}")
@@ -46,7 +49,7 @@ class Node:
         for name in self.value:
             if name not in known:
                 hint = suggestion(str(name), known) or f"; known here: {', '.join(known)}"
-                raise self.wrong(f"unknown key {str(name)[:80]!r}{hint}")
+                raise self.wrong(f"unknown key {shown(str(name))}{hint}")
         return {
             name: self.at(name, value) for name, value in self.value.items() if value is not None
         }
@@ -99,14 +102,14 @@ class Node:
         found = word(text, known)
         if found is None:
             hint = suggestion(text, known.values())
-            raise self.wrong(f"expected one of {choices(known)}, got {text[:80]!r}{hint}")
+            raise self.wrong(f"expected one of {choices(known)}, got {shown(text)}{hint}")
         return found
 
     def country(self) -> str:
         text = self.text("a country code such as KR")
         code = country(text)
         if code is None:
-            raise self.wrong(f"expected an ISO 3166 country code such as KR, got {text[:80]!r}")
+            raise self.wrong(f"expected an ISO 3166 country code such as KR, got {shown(text)}")
         return code
 
     def end(self) -> datetime:
@@ -120,7 +123,7 @@ class Node:
         elif isinstance(value, str):
             moment = parse_moment(value, upper=True)
             if moment is None:
-                raise self.wrong(f"expected a date such as {DATE_FORMS}, got {value[:80]!r}")
+                raise self.wrong(f"expected a date such as {DATE_FORMS}, got {shown(value)}")
         if moment is None:
             raise self.expected(f"a date such as {DATE_FORMS}")
         return moment

@@ -44,6 +44,17 @@ _RESOLVE: tuple[tuple[str, re.Pattern[str], str], ...] = (
 )
 
 
+_ADDRESS = re.compile(r"(?<=://).*", re.DOTALL)
+
+
+def shown(text: str) -> str:
+    """What a file says, as a message may repeat it: quoted, short, of an address the scheme only.
+
+    An address may hold a password, and may stand anywhere when a quote or a colon is missing.
+    """
+    return repr(_ADDRESS.sub("…", text)[:80])
+
+
 class _PlainLoader(_Loader):
     """A safe loader with YAML 1.2 scalars whose mappings have unique text keys."""
 
@@ -60,7 +71,7 @@ class _PlainLoader(_Loader):
                 if not isinstance(key, str) or not key:
                     raise _Refused("a key must be plain text (put it in quotes)", key_node)
                 if key in mapping:
-                    raise _Refused(f"the key '{key[:60]}' is there twice", key_node)
+                    raise _Refused(f"the key {shown(key)} is there twice", key_node)
                 mapping[key] = self._value(value_node)
             return mapping
         if isinstance(node, yaml.SequenceNode):

@@ -115,6 +115,25 @@ def test_passwords_are_not_in_what_gets_printed(load: Callable[..., Settings]) -
     assert "s3cret" not in repr(load(DESIGN))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'registries: {transfersql://u:hunter2@db/x", table: t}: 1}',
+        "registries: {'postgresql://u:hunter2@db/x': t}",
+        "fail_on: postgresql://u:hunter2@db/x",
+        "stores: {'s3://u:hunter2@b': {colour: red}}",
+        "datasets: [{id: a, legal_basis: 's3://u:hunter2@b'}]",
+        "datasets: [{id: 's3://u:hunter2@b'}, {id: 's3://u:hunter2@b'}]",
+        "{'s3://u:hunter2@b': 1, 's3://u:hunter2@b': 2}",
+    ],
+)
+def test_passwords_are_not_in_messages(load: Callable[..., Settings], text: str) -> None:
+    """Also where a quote or a colon is missing, and an address stands in a wrong place."""
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_defaults_without_a_file(tmp_path: Path) -> None:
     found = load_settings(None, None, tmp_path)
     assert found.policies == ("baseline",)

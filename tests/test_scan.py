@@ -33,6 +33,12 @@ class _Breaking:
     def open(self, info: ObjectInfo) -> BinaryIO:
         return self._inner.open(info)
 
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        return self._inner.renewed(info)
+
+    def sign_in_again(self) -> None:
+        self._inner.sign_in_again()
+
 
 def test_the_other_targets_are_listed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

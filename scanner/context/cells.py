@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import cast
 
 import pyarrow as pa
@@ -178,12 +178,13 @@ def birth_dates(values: pa.Array) -> pa.Array:
     """Birth dates, the latest that each cell allows (2010 → 2010-12-31); null for what is none."""
     values = plain(values)
     if pa.types.is_date(values.type):
-        return values.cast(pa.date32())
+        return _plausible(values.cast(pa.date32()))
     if pa.types.is_timestamp(values.type):
         try:
-            return values.cast(pa.timestamp("us"), safe=False).cast(pa.date32(), safe=False)
+            days = values.cast(pa.timestamp("us"), safe=False).cast(pa.date32(), safe=False)
         except pa.ArrowInvalid:
             return pa.nulls(len(values), pa.date32())
+        return _plausible(days)
     if (
         pa.types.is_boolean(values.type)
         or pa.types.is_time(values.type)
@@ -191,6 +192,13 @@ def birth_dates(values: pa.Array) -> pa.Array:
     ):
         return pa.nulls(len(values), pa.date32())
     return each(values, latest_birth, pa.date32())
+
+
+def _plausible(days: pa.Array) -> pa.Array:
+    """Days from 1800 to 9999, as `latest_birth` takes them of texts; null for all others."""
+    start, end = pa.scalar(date(1800, 1, 1)), pa.scalar(date.max)
+    known = pc.and_(pc.greater_equal(days, start), pc.less_equal(days, end))
+    return pc.if_else(known, days, pa.scalar(None, pa.date32()))
 
 
 def _all_read(written: pa.Array, found: pa.Array, expected: str) -> None:

@@ -1,61 +1,88 @@
-"""Worker processes on this machine: each loads the models once, and its death costs one object.
+"""Worker processes on this machine, supervised: whatever an object does, it costs only itself.
 
-Tasks go to a worker in small batches, results come back over its own pipe. Before each object the
-worker writes the object's number and the time into shared memory; when the process dies or its
-heart stops beating, the supervisor knows which object did it, records `error:crash` or
-`error:timeout` for exactly that one, starts a new worker and gives it the rest.
+    tasks ──► sources (opened here) ──► workers (sandboxed) ──► results (checked) ──► rows
+
+Each worker loads the models once, tells through a shared page which object it is at, and sends rows
+back. When it dies, stalls or takes too long, exactly that object is tried once more in a fresh
+worker; the second time it is `error: crash`, `timeout` or `memory`, and all others go on.
 (`concurrent.futures` loses every queued task to one segfault; see docs/design.md.)
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
-import queue
+import selectors
 import signal
-import threading
+import socket
+import subprocess
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from scanner.engines.work import CHUNK_ROWS, Rows, Setup, Task, Worker, outcome
-from scanner.errors import ScannerError
-from scanner.ledger import IS_OBJECT as _IS_OBJECT
-from scanner.model import UNASSIGNED, Location
+from scanner.engines import results, wire
+from scanner.engines.results import DETAIL, IS_OBJECT, LOOK, REASON, Dishonest, Naming
+from scanner.engines.sources import Source, Sources
+from scanner.engines.work import Job, Setup, Task
+from scanner.errors import CredentialsExpired, ScannerError
+from scanner.ledger import Rows
+from scanner.model import Reason
+from scanner.stores import Store
 
-if TYPE_CHECKING:
-    from ctypes import Array
-    from multiprocessing.context import SpawnProcess
-
-BATCH_OBJECTS = 64
+WORKER = "scanner.engines.worker"  # the module whose `main` a worker runs
+BATCH_OBJECTS = wire.MAX_FDS
 BATCH_BYTES = 1 << 20  # a batch is sent once it holds this much, so big objects travel alone
+BATCH_NAME_CHARACTERS = 32 << 10  # two batches must fit into the socket's buffer
 BATCHES_AHEAD = 2  # per worker: one under way, one waiting, so that no worker waits for the parent
-STALL_SECONDS = 300.0  # no sign of life for so long: the object is given up
-LISTED_AHEAD = 20_000  # objects the listing may run ahead, so that the total is known early
+TASKS_AHEAD = 256  # listed and not yet opened
+TICK_SECONDS = 0.2
+HUNGRY_SECONDS = 0.02
+SCAN_TIME_GRACE_SECONDS = 30  # a worker ends an object that takes too long itself; else this later
+STRIKES = 2
+MOST_MEMORY = 0.7  # of max_memory, from which on a death is put down to memory
+CLOCK_TICK_NS = 50_000_000  # far above the resolution of any file system's ctime
+_LAST = 2**31 - 1  # position of a row that stands after all others of its object
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-_SPAWN = multiprocessing.get_context("spawn")
-_IDLE = -1.0
+# What a store may not do the next time, a few seconds later
+_WORTH_ANOTHER_TRY: frozenset[Reason] = frozenset({"throttled", "changed", "timeout", "truncated"})
+# All that a worker needs of our environment: what finds libraries, nothing that opens doors
+_ENVIRONMENT = (
+    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "DEEPFACE_HOME", "CUDA_VISIBLE_DEVICES", "CONSENTRY_DEBUG", "SYSTEMROOT",
+)  # fmt: skip
+_ONE_THREAD = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "ARROW_NUM_THREADS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS",
+)  # fmt: skip
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from importlib import import_module; "
+    "import_module(sys.argv[2]).main(int(sys.argv[3]), int(sys.argv[4]))"
+)
 
-
-@dataclass(slots=True)
-class _Batch:
-    number: int
-    tasks: list[Task]
-    done: int = 0  # tasks whose coverage row has arrived
+Supply = Callable[[float], "list[Task] | None"]
 
 
 @dataclass(slots=True)
 class _Process:
-    process: SpawnProcess
-    pipe: Connection
-    pulse: Array[Any]  # [batch number, index in batch, monotonic seconds of the last beat]
-    batches: deque[_Batch] = field(default_factory=deque)
+    process: subprocess.Popen[bytes]
+    sock: socket.socket
+    hearing: wire.Hearing
+    pulse: wire.Pulse
+    batches: deque[int] = field(default_factory=deque)  # objects not yet reported, per batch sent
+    tasks: deque[Task] = field(default_factory=deque)  # all of them, in order
     ready: bool = False
+    leaving: bool = False  # it said so: nobody's fault
+    at: int = -1  # the object it was at when last looked at, since `at_since`
+    at_since: float = 0.0
+    held_bytes: int = 0  # memory beyond what it started with, when last looked at
+    started_with_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,309 +94,450 @@ class Progress:
     listed_all: bool
 
 
-# ---------------------------------------------------------------- the worker's side
-
-
-def _serve(pipe: Connection, pulse: Array[Any], setup: Setup) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as below, where the system cannot block it
-    try:
-        worker = Worker(setup)
-    except ScannerError as error:
-        pipe.send(("failed", str(error)))
-        return
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
-        pipe.send(("ready", None))
-        _serve_batches(pipe, pulse, worker)
-
-
-def _serve_batches(pipe: Connection, pulse: Array[Any], worker: Worker) -> None:
-    rows = Rows([], [], [])
-    while True:
-        batch: _Batch | None = pipe.recv()
-        if batch is None:
-            return
-
-        sent = False
-
-        def beat() -> None:
-            nonlocal sent
-            pulse[2] = time.monotonic()
-            if len(rows) >= CHUNK_ROWS:
-                _send(pipe, "rows", rows)
-                sent = True
-
-        for index, task in enumerate(batch.tasks):
-            pulse[0], pulse[1], pulse[2] = batch.number, index, time.monotonic()
-            sent = False
-            worker.look(task, rows, beat)
-            if sent or len(rows) >= CHUNK_ROWS:
-                # An object is either reported whole or not at all when its successor dies.
-                _send(pipe, "rows", rows)
-        pulse[1] = _IDLE
-        _send(pipe, "done", rows)
-
-
-def _send(pipe: Connection, what: str, rows: Rows) -> None:
-    pipe.send((what, (rows.coverage, rows.detections, rows.items)))
-    rows.coverage, rows.detections, rows.items = [], [], []
-
-
-# ---------------------------------------------------------------- the supervisor's side
-
-
 class LocalEngine:
-    """Runs tasks on `jobs` processes; `run` yields rows as they come, in no particular order."""
+    """Runs tasks on `jobs` processes; `run` yields rows as they come, in no particular order.
+
+    `stores` are the targets, by `Task.store`; `name` tells what the rows of a task are called;
+    `void(number, attempt)` is told when rows that were yielded no longer count.
+    """
 
     def __init__(
         self,
         setup: Setup,
         jobs: int,
-        locate: Callable[[Task], Location],
-        stall_seconds: float = STALL_SECONDS,
+        stores: Sequence[Store],
+        name: Callable[[Task], Naming],
+        void: Callable[[int, int], None],
+        worker: str | None = None,
     ) -> None:
         self._setup = setup
         self._jobs = jobs
-        self._locate = locate
-        self._stall = stall_seconds
-        self._numbers = 0
+        self._name = name
+        self._void = void
+        self._worker = worker or WORKER
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._sources = Sources(stores, jobs, self._wake)
         self._workers: list[_Process] = []
-        self._retry: deque[list[Task]] = deque()
-        self.listed = 0
-        self.listed_all = False
+        self._tasks: deque[Task] = deque()  # to be opened
+        self._opened: deque[Source] = deque()  # to be sent
+        self._alone: deque[Task] = deque()  # whose worker died: next, in a batch of their own
+        self._later: list[Task] = []  # whose store failed: once more at the end
+        self._fresh: set[int] = set()  # files that may change once more without their ctime telling
+        self._remarks: dict[int, str] = {}  # on objects that were replaced after they were listed
+        self._partly: set[int] = set()  # objects of which some rows have been yielded already
+        self._supplied_all = False
+        self.sandboxes: set[str] = set()  # levels that the workers reported
+        self.paused: CredentialsExpired | None = None
+        self.unreached = 0  # objects given up because of that
 
     def run(
-        self,
-        tasks: Iterator[Task],
-        stop: Callable[[], bool],
-        tick: Callable[[], None],
+        self, supply: Supply, stop: Callable[[], bool], tick: Callable[[], None]
     ) -> Iterator[Rows]:
         """Look at all tasks.
 
-        `stop()` is asked several times a second; once true, what is under way is given up as
-        `error:interrupted` and `run` ends. `tick()` is called as often, for a progress display. An
-        exception of `tasks` (a listing that breaks off) is raised after all that was listed is
-        done.
+        `supply(seconds)` gives more tasks, waiting at most so long: [] if there are none just now,
+        None when there are no more. `stop()` is asked several times a second; once true, what is
+        under way is given up as `error:interrupted` and `run` ends. `tick()` is called as often,
+        for a progress display. When credentials expire, what was opened is finished, `paused`
+        tells, and `unreached` objects have no rows.
         """
-        listing = _Listing(tasks)
         try:
             while True:
-                self._feed(listing)
-                self.listed, self.listed_all = listing.count, listing.finished
-                if not any(w.batches for w in self._workers) and listing.empty and not self._retry:
-                    break
+                self._take(supply)
+                self._open()
+                self._send()
+                if not self._busy and self._supplied_all:
+                    if not self._later:
+                        return
+                    self._tasks.extend(self._later)
+                    self._later.clear()
+                    continue
                 yield from self._collect()
                 tick()
                 if stop():
-                    yield self._give_up(listing)
+                    yield from self._give_up()
                     return
-            if listing.error is not None:
-                raise listing.error
         finally:
-            listing.stop()
             self._end()
 
-    def _feed(self, listing: _Listing) -> None:
-        while self._room():
-            tasks = self._retry.popleft() if self._retry else listing.batch()
-            if not tasks:
-                return
-            worker = min(self._workers, key=lambda w: len(w.batches), default=None)
-            if worker is None or (worker.batches and len(self._workers) < self._jobs):
-                worker = self._start()
-            self._numbers += 1
-            batch = _Batch(self._numbers, tasks)
-            worker.batches.append(batch)
-            with suppress(OSError):  # it has just died: _collect buries it and saves its batches
-                worker.pipe.send(batch)
+    @property
+    def _busy(self) -> bool:
+        return bool(
+            self._tasks or self._alone or self._opened or self._sources.tasks
+            or any(w.tasks for w in self._workers)
+        )  # fmt: skip
 
-    def _room(self) -> bool:
-        if len(self._workers) < self._jobs:
-            return True
-        return any(len(w.batches) < BATCHES_AHEAD for w in self._workers)
+    # ------------------------------------------------------------ towards the workers
+
+    def _take(self, supply: Supply) -> None:
+        while not self._supplied_all and len(self._tasks) < TASKS_AHEAD:
+            tasks = supply(0 if self._busy else TICK_SECONDS)
+            if tasks is None:
+                self._supplied_all = True
+            elif not tasks:
+                return
+            elif self.paused is not None:
+                self.unreached += len(tasks)
+            else:
+                self._tasks.extend(tasks)
+
+    def _open(self) -> None:
+        try:
+            self._opened.extend(self._sources.opened())
+            if self.paused is None:
+                while self._tasks and self._sources.has_room() and self._wants_more():
+                    source = self._sources.open(self._tasks[0])
+                    self._tasks.popleft()
+                    if source is not None:
+                        self._opened.append(source)
+        except CredentialsExpired as error:
+            self.paused = self.paused or error
+        if self.paused is not None:
+            self.unreached += len(self._tasks) + len(self._sources.tasks) + len(self._later)
+            self._tasks.clear()
+            self._later.clear()
+            self._sources.close()
+            self._supplied_all = True
+
+    def _wants_more(self) -> bool:
+        return len(self._opened) < 2 * BATCH_OBJECTS
+
+    def _send(self) -> None:
+        while self._alone:
+            worker = self._free(0)
+            if worker is None:
+                break
+            task = self._alone.popleft()
+            try:
+                source = self._sources.open(task)
+            except CredentialsExpired as error:
+                self.paused = self.paused or error
+                self.unreached += 1
+                continue
+            if source is not None:
+                self._hand(worker, [source])
+        while self._opened:
+            worker = self._free(BATCHES_AHEAD - 1)
+            if worker is None:
+                return
+            batch = self._batch()
+            if batch:
+                self._hand(worker, batch)
+
+    def _batch(self) -> list[Source]:
+        batch: list[Source] = []
+        size = characters = 0
+        while self._opened and len(batch) < BATCH_OBJECTS and size < BATCH_BYTES:
+            source = self._opened.popleft()
+            problem, task = source.problem, source.task
+            if problem is not None and problem[0] in _WORTH_ANOTHER_TRY and not task.again:
+                self._later.append(replace(task, again=True))
+                continue
+            batch.append(source)
+            size += task.info.size
+            characters += 2 * len(task.info.key)
+            if characters > BATCH_NAME_CHARACTERS:
+                break
+        return batch
+
+    def _free(self, most_batches: int) -> _Process | None:
+        """A worker with at most so many batches before it, a new one if there may be more."""
+        free = [w for w in self._workers if w.ready and not w.leaving]
+        worker = min(free, key=lambda w: len(w.batches), default=None)
+        if worker is not None and not worker.batches:
+            return worker
+        starting = sum(not w.ready for w in self._workers)
+        if len(self._workers) < self._jobs and starting < self._batches_waiting():
+            self._start()
+        return worker if worker is not None and len(worker.batches) <= most_batches else None
+
+    def _batches_waiting(self) -> float:
+        size = sum(source.task.info.size for source in self._opened)
+        return len(self._opened) / BATCH_OBJECTS + size / BATCH_BYTES + len(self._alone)
+
+    def _hand(self, worker: _Process, batch: Sequence[Source]) -> None:
+        jobs = [self._job(source) for source in batch]
+        worker.batches.append(len(batch))
+        worker.tasks.extend(source.task for source in batch)
+        with suppress(OSError):  # it has just died: _collect buries it and saves its tasks
+            wire.send(worker.sock, jobs, [s.fd for s in batch if s.fd >= 0])
+        for source in batch:
+            source.close()
+
+    def _job(self, source: Source) -> Job:
+        task = source.task
+        info = task.info
+        if source.kind == "file" and _just_changed(info.version):
+            self._fresh.add(task.number)
+        if source.remark is not None:
+            self._remarks[task.number] = source.remark
+        return Job(
+            number=task.number,
+            attempt=task.attempt,
+            dataset=task.dataset,
+            key=info.key,
+            size=info.size,
+            version=info.version,
+            location=self._name(task).root,
+            kind=source.kind,
+            problem=source.problem,
+        )
 
     def _start(self) -> _Process:
-        ours, theirs = _SPAWN.Pipe()
-        pulse = _SPAWN.Array("d", [0.0, _IDLE, time.monotonic()], lock=False)
-        process = _SPAWN.Process(
-            target=_serve, args=(theirs, pulse, self._setup), daemon=True, name="consentry-worker"
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BATCH_NAME_CHARACTERS)
+        pulse = wire.Pulse.make()
+        environment = {n: os.environ[n] for n in _ENVIRONMENT if n in os.environ}
+        environment |= dict.fromkeys(_ONE_THREAD, "1")
+        paths = json.dumps([str(Path(path).absolute()) for path in sys.path])
+        arguments = [paths, self._worker, str(theirs.fileno()), str(pulse.fd)]
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, *arguments],
+            env=environment,
+            pass_fds=(theirs.fileno(), pulse.fd),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # Libraries print what they please, also pieces of what they read: not in our output
+            stderr=None if os.environ.get("CONSENTRY_DEBUG") else subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C goes to the whole group: only the parent answers it
         )
-        with _without_ctrl_c():
-            process.start()
         theirs.close()
-        worker = _Process(process, ours, pulse)
+        worker = _Process(process, ours, wire.Hearing(ours), pulse)
         self._workers.append(worker)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        with suppress(OSError):
+            wire.send(ours, self._setup)
         return worker
 
+    # ------------------------------------------------------------ from the workers
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            self._wake_out.send(b"\0", socket.MSG_DONTWAIT)
+
     def _collect(self) -> Iterator[Rows]:
-        by_pipe = {w.pipe: w for w in self._workers}
-        for pipe in wait(list(by_pipe), timeout=0.2):
-            worker = by_pipe[pipe]  # type: ignore[index]
+        seconds = 0.0 if not self._busy else TICK_SECONDS
+        if not self._supplied_all and any(w.ready and not w.tasks for w in self._workers):
+            seconds = min(seconds, HUNGRY_SECONDS)  # the listing does not wake us
+        for chosen, _ in self._selector.select(seconds):
+            worker: _Process | None = chosen.data
+            if worker is None:
+                self._wake_in.recv(4096)
+                continue
             try:
-                what, content = worker.pipe.recv()
-            except (EOFError, OSError):
-                yield self._bury(worker, "crash", "the decoder took its process down")
-                continue
-            if what == "failed":
-                raise ScannerError(content)
-            if what == "ready":
-                worker.ready = True
-                continue
-            rows = Rows(*content)
-            worker.batches[0].done += sum(row[_IS_OBJECT] for row in rows.coverage)
-            if what == "done":
-                worker.batches.popleft()
-            yield rows
+                for what, content in worker.hearing.frames():
+                    yield from self._hear(worker, what, content)
+            except EOFError:
+                yield from self._bury(worker, "crash", "the decoder took its process down")
+            except (ValueError, TypeError, LookupError, RecursionError, Dishonest):
+                worker.process.kill()
+                yield from self._bury(worker, "crash", "its worker said what no worker says")
         now = time.monotonic()
         for worker in list(self._workers):
-            working = worker.batches and worker.ready and worker.pulse[1] != _IDLE
-            if working and now - worker.pulse[2] > self._stall:
+            if (why := self._overdue(worker, now)) is not None:
                 worker.process.kill()
-                reason = f"no sign of life for {self._stall:.0f} seconds"
-                yield self._bury(worker, "timeout", reason)
+                yield from self._bury(worker, "timeout", why)
 
-    def _bury(self, worker: _Process, reason: str, detail: str) -> Rows:
-        """Record the object that did it; hand the others of its batches to the next worker."""
-        worker.process.join(5)
-        if worker.process.is_alive():
+    def _hear(self, worker: _Process, what: str, content: Any) -> Iterator[Rows]:
+        match what:
+            case "said":
+                yield from self._rows(worker, content)
+            case "ready":
+                worker.ready = True
+                worker.started_with_bytes = _data_bytes(worker.process.pid)
+                self.sandboxes.add(str(content)[:200])
+            case "failed":
+                raise ScannerError(str(content))
+            case "bye":
+                worker.leaving = True
+            case _:
+                raise Dishonest
+
+    def _rows(self, worker: _Process, content: Any) -> Iterator[Rows]:
+        """Rows of the ledger out of what a worker said of its own tasks, checked."""
+        objects, nested, detections, items = content
+        tasks = {task.number: task for task in worker.tasks}
+        names: dict[int, Naming] = {}
+
+        def of(said: Any) -> tuple[Task, Naming]:
+            number, attempt = said[0], said[1]
+            task = tasks.get(number) if type(number) is int else None
+            if task is None or attempt != task.attempt:
+                raise Dishonest
+            if number not in names:
+                names[number] = self._name(task)
+            return task, names[number]
+
+        by_store: dict[int, Rows] = {}
+
+        def rows_of(task: Task) -> Rows:
+            return by_store.setdefault(task.store, Rows(task.store, [], [], []))
+
+        for said in detections:
+            task, name = of(said)
+            rows_of(task).detections.append(results.detection_row(task, name, said))
+        for said in items:
+            task, name = of(said)
+            rows_of(task).items.append(results.item_row(task, name, said))
+        for said in nested:
+            task, name = of(said)
+            rows_of(task).coverage.append(results.nested_row(task, name, said))
+        dropped = set()
+        for said in objects:
+            task, name = of(said)
+            if not worker.tasks or task is not worker.tasks[0]:
+                raise Dishonest
+            spread = task.number in self._partly
+            row, store_failed = results.object_row(task, name, said, spread)
+            worker.tasks.popleft()
+            worker.batches[0] -= 1
+            if not worker.batches[0]:
+                worker.batches.popleft()
+            if store_failed and not task.again and row[REASON] in _WORTH_ANOTHER_TRY:
+                dropped.add(task.number)
+                self._later.append(replace(self._afresh(task), again=True))
+                continue
+            self._partly.discard(task.number)
+            rows_of(task).coverage.append(self._remarked(task, row))
+        for rows in by_store.values():
+            if dropped:
+                rows.coverage = [row for row in rows.coverage if row[0] not in dropped]
+                rows.detections = [row for row in rows.detections if row[0] not in dropped]
+                rows.items = [row for row in rows.items if row[0] not in dropped]
+            done = {row[0] for row in rows.coverage if row[IS_OBJECT]}
+            tagged = (*rows.coverage, *rows.detections, *rows.items)
+            self._partly.update({row[0] for row in tagged} - done)
+            yield rows
+
+    def _remarked(self, task: Task, row: results.Row) -> results.Row:
+        if task.number in self._fresh:
+            self._fresh.discard(task.number)
+            row = (*row[:LOOK], "", *row[LOOK + 1 :])  # not to be taken for unchanged later
+        remark = self._remarks.pop(task.number, None)
+        if remark is None:
+            return row
+        detail = remark if row[DETAIL] is None else f"{remark}; {row[DETAIL]}"
+        return (*row[:DETAIL], detail, *row[DETAIL + 1 :])
+
+    def _afresh(self, task: Task) -> Task:
+        """To be looked at again: rows of this look that are with the ledger count no longer."""
+        self._remarks.pop(task.number, None)
+        self._fresh.discard(task.number)
+        if task.number not in self._partly:
+            return task
+        self._partly.discard(task.number)
+        self._void(task.number, task.attempt)
+        return replace(task, attempt=task.attempt + 1)
+
+    def _overdue(self, worker: _Process, now: float) -> str | None:
+        """Why a worker has to be ended, if it has to."""
+        number = worker.pulse.number
+        if not worker.ready or not worker.tasks or number < 0:
+            return None
+        worker.held_bytes = _data_bytes(worker.process.pid)
+        if number != worker.at:
+            worker.at, worker.at_since = number, now
+        limits = self._setup.limits
+        if now - worker.at_since > limits.max_scan_time + SCAN_TIME_GRACE_SECONDS:
+            return f"looked at for more than {limits.max_scan_time} seconds (max_scan_time)"
+        if not worker.pulse.waiting and now - worker.pulse.last > limits.max_stall_time:
+            return f"no sign of life for {limits.max_stall_time} seconds (max_stall_time)"
+        return None
+
+    # ------------------------------------------------------------ deaths and ends
+
+    def _bury(self, worker: _Process, reason: Reason, detail: str) -> Iterator[Rows]:
+        """Give the object that did it another try or its row; the others go to other workers."""
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(0 if reason == "timeout" else 5)
+        if worker.process.poll() is None:
             worker.process.kill()
-            worker.process.join()
-        worker.pipe.close()
-        self._workers.remove(worker)
-        rows = Rows([], [], [])
-        code = worker.process.exitcode
-        if code == -signal.SIGTERM and reason == "crash":
-            # Not the decoder: `timeout`, or whoever stops a whole process group
-            reason, detail = "interrupted", "its worker process was told to stop"
-        elif code == -signal.SIGKILL and reason == "crash":
-            detail = "its worker process was killed, perhaps for lack of memory"
+            worker.process.wait()
+        self._forget(worker)
+        code = worker.process.returncode
         if not worker.ready:
-            raise ScannerError(f"a worker process could not start (exit code {code})")
-        for batch in worker.batches:
-            left = batch.tasks[batch.done :]
-            if batch.number == worker.pulse[0] and worker.pulse[1] != _IDLE:
-                culprit = batch.tasks[int(worker.pulse[1])]
-                rows.coverage.append(self._row(culprit, reason, detail))
-                # Objects before it are finished but not reported: they are looked at again.
-                left = [task for task in left if task is not culprit]
-            if left:
-                self._retry.append(left)
-        return rows
+            hint = "CONSENTRY_DEBUG=1 shows why"
+            raise ScannerError(f"a worker process could not start (exit code {code}); {hint}")
+        number = worker.pulse.number
+        worker.pulse.close()
+        if reason == "crash":
+            reason, detail = _cause(worker, code, self._setup.limits.max_memory, detail)
+        for task in reversed(worker.tasks):
+            if task.number != number or worker.leaving:
+                # Those before it may be finished, but they were not reported: once more.
+                self._tasks.appendleft(self._afresh(task))
+            elif task.strikes + 1 < STRIKES:
+                self._alone.append(replace(self._afresh(task), strikes=task.strikes + 1))
+            else:
+                yield self._row(task, reason, f"{detail}; {STRIKES} times")
 
-    def _row(self, task: Task, reason: str, detail: str) -> tuple[Any, ...]:
-        dataset = self._setup.datasets[task.dataset].id if task.dataset >= 0 else UNASSIGNED
-        return outcome(task, self._locate(task), dataset, "error", reason, detail)
+    def _row(self, task: Task, reason: Reason, detail: str) -> Rows:
+        # What was seen of it until then stays.
+        spread = task.number in self._partly
+        row = results.coverage(
+            task, self._name(task), "error", reason, detail, position=_LAST, spread=spread
+        )
+        return Rows(task.store, [self._remarked(task, row)], [], [])
 
-    def _give_up(self, listing: _Listing) -> Rows:
-        rows = Rows([], [], [])
+    def _give_up(self) -> Iterator[Rows]:
         for worker in self._workers:
             worker.process.kill()
-        left = [t for w in self._workers for b in w.batches for t in b.tasks[b.done :]]
-        left += [t for tasks in self._retry for t in tasks]
-        left += listing.rest()
-        self.listed = listing.count
+        left = [task for worker in self._workers for task in worker.tasks]
+        left += [source.task for source in self._opened]
+        left += [*self._sources.tasks, *self._alone, *self._tasks, *self._later]
         for task in left:
-            row = self._row(task, "interrupted", "the run was stopped before it was looked at")
-            rows.coverage.append(row)
-        return rows
+            yield self._row(task, "interrupted", "the run was stopped before it was looked at")
+
+    def _forget(self, worker: _Process) -> None:
+        self._selector.unregister(worker.sock)
+        worker.sock.close()
+        self._workers.remove(worker)
 
     def _end(self) -> None:
-        for worker in self._workers:
-            with suppress(OSError):
-                worker.pipe.send(None)
-        for worker in self._workers:
-            worker.process.join(2)
-            if worker.process.is_alive():
+        for worker in list(self._workers):
+            self._forget(worker)  # its socket is closed: it ends by itself
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(2)
+            if worker.process.poll() is None:
                 worker.process.kill()
-                worker.process.join()
-            worker.pipe.close()
-        self._workers.clear()
+                worker.process.wait()
+            worker.pulse.close()
+        for source in self._opened:
+            source.close()
+        self._sources.close()
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
 
 
-class _Listing:
-    """Pulls tasks in a thread of its own, at most LISTED_AHEAD ahead, so that the total is known
-    early.
-    """
-
-    def __init__(self, tasks: Iterator[Task]) -> None:
-        self._tasks = tasks
-        self._queue: queue.Queue[Task | None] = queue.Queue(LISTED_AHEAD)
-        self._stopped = False
-        self._over = False
-        self.count = 0
-        self.finished = False
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._pull, daemon=True, name="consentry-listing")
-        self._thread.start()
-
-    def _pull(self) -> None:
-        try:
-            for task in self._tasks:
-                if not self._put(task):
-                    return
-                self.count += 1
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.finished = True
-            self._put(None)
-
-    def _put(self, task: Task | None) -> bool:
-        while not self._stopped:
-            try:
-                self._queue.put(task, timeout=0.2)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    @property
-    def empty(self) -> bool:
-        return self._over
-
-    def batch(self) -> list[Task]:
-        """The next tasks, without waiting long for the listing: [] when there is none just now."""
-        tasks: list[Task] = []
-        size = 0
-        while len(tasks) < BATCH_OBJECTS and size < BATCH_BYTES and not self._over:
-            try:
-                task = self._queue.get(timeout=0 if tasks else 0.05)
-            except queue.Empty:
-                break
-            if task is None:
-                self._over = True
-                break
-            tasks.append(task)
-            size += task.info.size
-        return tasks
-
-    def rest(self) -> list[Task]:
-        self.stop()
-        tasks = []
-        while not self._queue.empty():
-            task = self._queue.get_nowait()
-            if task is not None:
-                tasks.append(task)
-        return tasks
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._thread.join(2)
+def _cause(worker: _Process, code: int, max_memory: int, detail: str) -> tuple[Reason, str]:
+    """What a death is put down to."""
+    most = MOST_MEMORY * max_memory
+    if code != -signal.SIGTERM and worker.held_bytes - worker.started_with_bytes > most:
+        return "memory", "it needed more memory than a worker may have (max_memory)"
+    if code == -signal.SIGKILL:
+        return "crash", "its worker process was killed, perhaps for lack of memory"
+    if code == -signal.SIGTERM:
+        # Not the decoder: `timeout`, or whoever stops a whole process group
+        return "interrupted", "its worker process was told to stop"
+    return "crash", detail
 
 
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Children started herein never see Ctrl-C, which goes to the whole process group: only the
-    parent answers it, however early it comes.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # starting it unblocks the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _just_changed(version: str) -> bool:
+    """Whether a local file was changed within the last ticks of the file system's clock."""
+    changed_ns = version.partition("-")[0]
+    return changed_ns.isdigit() and abs(time.time_ns() - int(changed_ns)) < CLOCK_TICK_NS
+
+
+def _data_bytes(pid: int) -> int:
+    """Memory that a process has written to; 0 where the system does not tell."""
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[5]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * PAGE_BYTES
 
 
 def usable_cores() -> int:

@@ -1,14 +1,19 @@
-"""What one worker does with one object: open it, look at it, turn what was seen into rows."""
+"""What one worker does with one object: look at its bytes, turn what was seen into rows.
+
+A worker knows no store: it is handed bytes and the object's name. What it says of an object is told
+relative to it; the parent puts the object's location, version and dataset before it, so that a
+worker that was taken over by a hostile file can speak for no other object.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 from scanner.detectors import all_detectors
-from scanner.errors import ScannerError, StoreError
+from scanner.errors import StoreError
 from scanner.look import EMPTY, Looker, Seen
 from scanner.model import (
     UNASSIGNED,
@@ -21,16 +26,11 @@ from scanner.model import (
     Problem,
     ReadOptions,
     Reason,
-    State,
-    StoreSpec,
     item_id,
     printable,
 )
-from scanner.stores import Store, open_store, public_url
-from scanner.stores.local import LocalStore
 from scanner.subjects import SubjectKey
 
-Row = tuple[Any, ...]
 CHUNK_ROWS = 4_000
 # Parts of a picture file that show the picture again: a face there is the same record, not another
 # one.
@@ -42,62 +42,68 @@ _NO_DATASET = DatasetSpec(id=UNASSIGNED)
 class Setup:
     """What every worker needs, sent once when it starts."""
 
-    stores: tuple[StoreSpec, ...]
     datasets: tuple[DatasetSpec, ...]
     limits: Limits
     face_detector: str
     subjects: SubjectKey
+    require_sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One object to look at."""
 
-    store: int  # index into Setup.stores
+    number: int  # in the order of the listing, over all targets
+    store: int  # index of its target
     dataset: int  # index into Setup.datasets; -1: unassigned
     info: ObjectInfo
+    attempt: int = 1  # tells the rows of this look from those of an earlier one
+    strikes: int = 0  # workers that died over it
+    again: bool = False  # its store failed once already
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task as its worker sees it; the bytes come beside, as an open file or socket."""
+
+    number: int
+    attempt: int
+    dataset: int
+    key: str
+    size: int
+    version: str
+    location: str
+    kind: str  # of sources.Source
+    problem: tuple[Reason, str] | None  # it could not be opened: only its name is judged
 
 
 @dataclass(slots=True)
-class Rows:
-    """Rows in the column order of schemas.COVERAGE, DETECTIONS, ITEMS; emptied when sent."""
+class Said:
+    """What a worker says, emptied when sent; every row begins with number, attempt, position."""
 
-    coverage: list[Row]
-    detections: list[Row]
-    items: list[Row]
+    objects: list[list[Any]] = field(default_factory=list)
+    """… media_type, state, reason, detail, items_seen, items_total, whether its store failed"""
+    nested: list[list[Any]] = field(default_factory=list)
+    """… suffix of the location, reason, detail"""
+    detections: list[list[Any]] = field(default_factory=list)
+    """… suffix of the location, suffix of the item's key, then the columns from item_id to
+    subject_digest of schemas.DETECTIONS"""
+    items: list[list[Any]] = field(default_factory=list)
+    """… suffix of the item's key"""
 
     def __len__(self) -> int:
-        return len(self.coverage) + len(self.detections) + len(self.items)
+        return len(self.objects) + len(self.nested) + len(self.detections) + len(self.items)
 
-
-def outcome(
-    task: Task,
-    location: Location,
-    dataset_id: str,
-    state: State,
-    reason: str | None = None,
-    detail: str | None = None,
-    *,
-    media_type: str | None = None,
-    seen: int = 0,
-    total: int | None = None,
-) -> Row:
-    """The coverage row of an object."""
-    info = task.info
-    version, size = printable(info.version) or None, info.size
-    where = str(location)
-    return (
-        where, version, size, media_type, dataset_id, state, reason, detail, seen, total, True
-    )  # fmt: skip
+    def clear(self) -> None:
+        self.objects, self.nested, self.detections, self.items = [], [], [], []
 
 
 class Worker:
-    """Stores, readers and detectors of one process, opened once."""
+    """Readers and detectors of one process, opened once."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._stores: list[Store | None] = [None] * len(setup.stores)
-        self._looker = Looker(all_detectors(setup.face_detector))
+        self.looker = Looker(all_detectors(setup.face_detector))
         self._paths = [
             re.compile(d.subject_from) if d.subject_from else None for d in setup.datasets
         ]
@@ -105,115 +111,153 @@ class Worker:
             ReadOptions(limits=setup.limits, subject_column=_subject_column(d))
             for d in setup.datasets
         ]
-        self._plain = ReadOptions(limits=setup.limits)
+        self.plain = ReadOptions(limits=setup.limits)
 
-    def _store(self, number: int) -> Store:
-        store = self._stores[number]
-        if store is None:
-            store = self._stores[number] = open_store(self._setup.stores[number])
-        return store
+    def look(self, job: Job, stream: BinaryIO | None, said: Said, beat: Callable[[], None]) -> bool:
+        """Say all there is to say of one object; false if memory ran out over it.
 
-    def look(self, task: Task, out: Rows, flush: Callable[[], None]) -> None:
-        """Append all rows of one object to `out`; `flush` sends and empties it, and beats the
-        heart.
+        `stream` is None where the object has no bytes or could not be opened. `beat` is called
+        after each part; it may send what was said so far.
         """
-        info = task.info
-        dataset = self._setup.datasets[task.dataset] if task.dataset >= 0 else _NO_DATASET
-        try:
-            store = self._store(task.store)
-        except ScannerError as error:  # the target itself has gone since it was listed
-            reason, detail = _store_gone(error)
-            target = public_url(self._setup.stores[task.store].url).rstrip("/")
-            lost = Location(f"{target}/{info.key}")
-            out.coverage.append(outcome(task, lost, dataset.id, "error", reason, detail))
-            return
-        location = store.location(info.key)
-        options = self._options[task.dataset] if task.dataset >= 0 else self._plain
-        self._judge_name(location, task, dataset, out)
-        if info.size == 0 and not isinstance(store, LocalStore):
-            # An empty object has a name but no bytes; opening it would only cost a request. Local
-            # files are opened: those of /proc and of some mounts say 0 and have content.
-            row = outcome(task, location, dataset.id, "scanned", media_type=EMPTY, total=0)
-            if dataset.manifest is not None:
-                out.items.append((dataset.id, printable(info.key)))
-            out.coverage.append(row)
-            return
-        try:
-            stream = store.open(info)
-        except StoreError as error:
-            row = outcome(task, location, dataset.id, "error", error.reason, error.detail)
-            out.coverage.append(row)
-            return
-        except OSError as error:
-            kind = f"it could not be opened ({type(error).__name__})"
-            out.coverage.append(outcome(task, location, dataset.id, "error", "denied", kind))
-            return
+        look = _Look(self, job, said)
+        look.judge_name()
+        if job.problem is not None:
+            look.done("error", *job.problem, store_failed=True)
+        elif stream is None:
+            if look.dataset.manifest is not None:
+                look.item("")
+            look.done("scanned", media_type=EMPTY)
+        else:
+            return look.look(stream, beat)
+        return True
+
+    def dataset(self, number: int) -> DatasetSpec:
+        return self._setup.datasets[number] if number >= 0 else _NO_DATASET
+
+    def options(self, number: int) -> ReadOptions:
+        return self._options[number] if number >= 0 else self.plain
+
+    def subject(self, found: Detection, dataset: int, item_key: str) -> str | None:
+        """The digest of the person that a detection belongs to, where row or path tells."""
+        raw = found.subject_key
+        if not raw and dataset >= 0 and (pattern := self._paths[dataset]) is not None:
+            match = pattern.search(item_key)
+            raw = match["subject"] if match is not None else None
+        return self._setup.subjects.digest(raw) if raw else None
+
+
+class _Look:
+    """The look at one object; numbers its rows."""
+
+    def __init__(self, worker: Worker, job: Job, said: Said) -> None:
+        self._worker = worker
+        self._job = job
+        self._said = said
+        self._rows = 0
+        self.dataset = worker.dataset(job.dataset)
+        self._location = Location(job.location)
+        self._cut = len(str(self._location))
+        self._key = printable(job.key)
+
+    def _row(self, *values: object) -> list[object]:
+        row = [self._job.number, self._job.attempt, self._rows, *values]
+        self._rows += 1
+        return row
+
+    def judge_name(self) -> None:
+        # By the key within the target: where the target lies says nothing about what is in it.
+        for found in self._worker.looker.names(Location(self._job.key)):
+            self._detection(found, self._location)
+
+    def look(self, stream: BinaryIO, beat: Callable[[], None]) -> bool:
         seen = 0
         media_type: str | None = None
         problems: list[Problem] = []
         with stream:
-            blob = Blob(location, stream, info.size)
-            for sight in self._looker.look(blob, options, flush):
+            blob = Blob(self._location, stream, self._job.size)
+            options = self._worker.options(self._job.dataset)
+            for sight in self._worker.looker.look(blob, options, beat):
                 if isinstance(sight, Detection):
-                    out.detections.append(self._detection(sight, task, dataset))
+                    self._detection(sight, sight.location)
                 elif isinstance(sight, Seen):
-                    if sight.location is location:
+                    if sight.location is self._location:
                         media_type = sight.media_type
                     seen += sight.opened
-                    if dataset.manifest is not None:
-                        out.items.append((dataset.id, _item_key(info.key, sight.location)))
+                    if self.dataset.manifest is not None:
+                        self.item(_item_suffix(sight.location))
                 elif _counts(sight, problems):
                     problems.append(sight)
-                    if sight.location != location:
-                        out.coverage.append(_nested(sight, dataset.id))
-                flush()
+                    if sight.location != self._location:
+                        suffix = str(sight.location)[self._cut :]
+                        self._said.nested.append(self._row(suffix, sight.reason, sight.detail))
+                beat()
             # Readers and decoders may have taken a failed read for the end of the file.
             failure = getattr(stream, "failure", None)
         if isinstance(failure, StoreError):
-            problems.insert(0, Problem(location, failure.reason, failure.detail))
-        row = _verdict(task, location, dataset.id, media_type, seen, problems)
-        out.coverage.append(row)
+            problems.insert(0, Problem(self._location, failure.reason, failure.detail))
+        self._verdict(media_type, seen, problems, store_failed=failure is not None)
+        return all(problem.reason != "memory" for problem in problems)
 
-    def _judge_name(self, location: Location, task: Task, dataset: DatasetSpec, out: Rows) -> None:
-        # By the key within the target: where the target lies says nothing about what is in it.
-        for found in self._looker.names(Location(task.info.key)):
-            out.detections.append(self._detection(replace(found, location=location), task, dataset))
-
-    def _detection(self, found: Detection, task: Task, dataset: DatasetSpec) -> Row:
-        key = task.info.key
-        item = found.location
-        while item.parent is not None and item.name in SECOND_VIEWS:
-            item = item.parent
-        item_key = _item_key(key, item)
-        subject = found.subject_key or self._subject_of(task.dataset, item_key)
-        return (
-            str(found.location),
-            item_id(key, item),
-            found.kind,
-            found.representation or _declared(found, dataset),
-            found.basis,
-            found.count,
-            found.confidence,
-            found.certainty,
-            list(found.box) if found.box is not None else None,
-            found.detector,
-            found.detector_version,
-            self._setup.subjects.digest(subject) if subject else None,
-            dataset.id,
-            printable(key),
-            item_key,
+    def _verdict(
+        self, media_type: str | None, seen: int, problems: list[Problem], *, store_failed: bool
+    ) -> None:
+        if not problems:
+            self.done("scanned", media_type=media_type, seen=seen, total=seen)
+            return
+        own = [p for p in problems if p.location == self._location]
+        first = (own or problems)[0]
+        more = f"; {len(problems)} problems in all" if len(problems) > 1 else ""
+        self.done(
+            "partial" if seen else "error",
+            first.reason,
+            first.detail + more,
+            media_type=media_type,
+            seen=seen,
+            total=seen + sum(p.location != self._location for p in problems),
+            store_failed=store_failed,
         )
 
-    def _subject_of(self, dataset: int, item_key: str) -> str | None:
-        pattern = self._paths[dataset] if dataset >= 0 else None
-        match = pattern.search(item_key) if pattern is not None else None
-        return match["subject"] if match is not None else None
+    def done(
+        self,
+        state: str,
+        reason: str | None = None,
+        detail: str | None = None,
+        *,
+        media_type: str | None = None,
+        seen: int = 0,
+        total: int | None = None,
+        store_failed: bool = False,
+    ) -> None:
+        """The object's own row, always its last one."""
+        total = 0 if state == "scanned" and total is None else total
+        row = self._row(media_type, state, reason, detail, seen, total, store_failed)
+        self._said.objects.append(row)
 
+    def item(self, suffix: str) -> None:
+        self._said.items.append(self._row(suffix))
 
-def _store_gone(error: ScannerError) -> tuple[Reason, str]:
-    if isinstance(error, StoreError):
-        return error.reason, error.detail
-    return "vanished", "its target could no longer be opened"
+    def _detection(self, found: Detection, location: Location) -> None:
+        item = location
+        while item.parent is not None and item.name in SECOND_VIEWS:
+            item = item.parent
+        item_suffix = _item_suffix(item)
+        self._said.detections.append(
+            self._row(
+                str(location)[self._cut :],
+                item_suffix,
+                item_id(self._job.key, item),
+                found.kind,
+                found.representation or _declared(found, self.dataset),
+                found.basis,
+                found.count,
+                found.confidence,
+                found.certainty,
+                list(found.box) if found.box is not None else None,
+                found.detector,
+                found.detector_version,
+                self._worker.subject(found, self._job.dataset, self._key + item_suffix),
+            )
+        )
 
 
 def _declared(found: Detection, dataset: DatasetSpec) -> str | None:
@@ -227,54 +271,18 @@ def _subject_column(dataset: DatasetSpec) -> str | None:
     return dataset.manifest.subject if dataset.manifest is not None else None
 
 
-def _item_key(key: str, location: Location) -> str:
-    """The object's key plus "!/member…": what manifests and `subject_from` name."""
+def _item_suffix(location: Location) -> str:
+    """ "!/member…": with the object's key before it, what manifests and `subject_from` name."""
     names: list[str] = []
     here: Location | None = location
     while here is not None and here.parent is not None:
         names.append(printable(here.name))
         here = here.parent
-    return "!/".join([printable(key), *reversed(names)])
+    return "".join(f"!/{name}" for name in reversed(names))
 
 
 def _counts(problem: Problem, before: list[Problem]) -> bool:
     # The same item, the same reason: said once (a budget breaks on every level above it).
     return not any(
         p.location == problem.location and p.reason == problem.reason for p in before[-8:]
-    )
-
-
-def _nested(problem: Problem, dataset_id: str) -> Row:
-    # An item inside an object is `error` on its own; its object becomes `partial`.
-    location, reason, detail = str(problem.location), problem.reason, problem.detail
-    return (
-        location, None, None, None, dataset_id, "error", reason, detail, 0, None, False
-    )  # fmt: skip
-
-
-def _verdict(
-    task: Task,
-    location: Location,
-    dataset_id: str,
-    media_type: str | None,
-    seen: int,
-    problems: list[Problem],
-) -> Row:
-    if not problems:
-        return outcome(
-            task, location, dataset_id, "scanned", media_type=media_type, seen=seen, total=seen
-        )
-    own = [p for p in problems if p.location == location]
-    first = (own or problems)[0]
-    more = f"; {len(problems)} problems in all" if len(problems) > 1 else ""
-    return outcome(
-        task,
-        location,
-        dataset_id,
-        "partial" if seen else "error",
-        first.reason,
-        first.detail + more,
-        media_type=media_type,
-        seen=seen,
-        total=seen + sum(p.location != location for p in problems),
     )

@@ -270,7 +270,8 @@ class _Translator:
         self.columns = columns
 
     def error(self, why: str) -> PolicyError:
-        return PolicyError(f"{self.place}: {why}")
+        line = " ".join(why.split())  # texts of a condition may go over lines
+        return PolicyError(f"{self.place}: {line if len(line) <= 400 else line[:400] + ' …'}")
 
     def boolean(self, tree: exp.Expression, depth: int) -> Node:
         node, type_ = self.typed(tree, depth)

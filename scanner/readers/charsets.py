@@ -19,6 +19,8 @@ from scanner.readers.streams import read_upto
 
 SAMPLE_BYTES = HEAD_BYTES
 CHUNK_BYTES = 1 << 20
+_CONTEXT_BYTES = 64  # of ASCII before the first other byte: the word that it is part of
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCORED_BYTES = 8_192  # of lines with bytes above 127; more only costs time
 
 # What a text may hold: tab, line ends, vertical tab, form feed, ESC (ISO 2022), RS (RFC 7464)
@@ -182,6 +184,8 @@ _SINGLE = {"cp1251": "cyrillic", "koi8_r": "cyrillic", "cp1256": "arabic", "cp12
 
 
 def _decode_sample(sample: bytes, encoding: str) -> str:
+    if encoding == "ascii":  # a character at its end may be cut: it is left out
+        encoding = "utf-8"
     return codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=False)
 
 
@@ -189,7 +193,9 @@ def _legacy(sample: bytes) -> str:
     """The most plausible encoding of bytes that are not UTF-8 (latin-1 reads anything)."""
     chosen: list[bytes] = []
     size = 0
-    for line in re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*[\r\n]*", sample):
+    for line in sample.splitlines(keepends=True):
+        if line.isascii():
+            continue
         chosen.append(line)
         size += len(line)
         if size >= _SCORED_BYTES:
@@ -297,6 +303,8 @@ def detect(head: bytes) -> str | None:
     except UnicodeDecodeError:
         pass
     else:
+        if text.isascii():  # all that is not is one character, cut where the sample ends
+            return "ascii"
         return "cp949" if _korean_by_chance(head, text) else "utf-8"
     # UTF-8 with a few broken bytes is still UTF-8: legacy text forms valid sequences only by chance
     broken = _decode_sample(head, "utf-8")
@@ -311,6 +319,16 @@ def detect(head: bytes) -> str | None:
     return encoding
 
 
+def _decide(before: bytes, chunk: bytes, following: bytes) -> str:
+    """The encoding of a text that was ASCII up to somewhere in `chunk`, judged from there on."""
+    text = before + chunk
+    found = _NOT_ASCII.search(text)
+    start = max(0, (found.start() if found else 0) - _CONTEXT_BYTES)
+    sample = text[start : start + SAMPLE_BYTES]
+    sample += following[: SAMPLE_BYTES - len(sample)]
+    return detect(sample) or "latin-1"
+
+
 def decode_head(head: bytes) -> str | None:
     """The text of `head` (a character cut at its end is left out); None if this is not text."""
     encoding = detect(head)
@@ -323,7 +341,11 @@ class Decoded:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._head = read_upto(stream, SAMPLE_BYTES)
+        first = _NOT_ASCII.search(self._head)
         self.encoding = detect(self._head) or "latin-1"
+        late = first is not None and first.start() > len(self._head) - _CONTEXT_BYTES
+        if late and not self.whole and 0 not in self._head:
+            self.encoding = "ascii"  # so few bytes say nothing: what follows decides
         self.undecodable = 0
 
     @property
@@ -337,13 +359,12 @@ class Decoded:
 
     def __iter__(self) -> Iterator[str]:
         decoder: codecs.IncrementalDecoder | None = None
-        chunk = self._head
+        before, chunk = b"", self._head
         while True:
             following = read_upto(self._stream, CHUNK_BYTES)
             final = not following
             if decoder is None and self.encoding == "ascii" and not chunk.isascii():
-                found = detect(chunk)
-                self.encoding = found if found and found != "ascii" else "latin-1"
+                self.encoding = _decide(before, chunk, following)
             if self.encoding == "ascii":
                 text = chunk.decode("ascii")
             else:
@@ -354,7 +375,7 @@ class Decoded:
                 yield text
             if final:
                 return
-            chunk = following
+            before, chunk = chunk[-_CONTEXT_BYTES:], following
 
     def _decode(self, decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool) -> str:
         state = decoder.getstate()

@@ -146,7 +146,9 @@ class _Table:
     def _lengthen(self) -> None:
         """More text, because one row is longer than the buffer; raises Unreadable at the limit."""
         if len(self._buffer) > self._max_chars:
-            raise Unreadable("bytes", f"a row of more than {self._max_chars} characters")
+            raise Unreadable(
+                "bytes", f"a row of more than {self._max_chars} characters (max_cell_bytes)"
+            )
         self._fill(min(2 * len(self._buffer), self._max_chars) + 1)
 
     def preamble(self) -> Iterator[Text]:

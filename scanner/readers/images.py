@@ -95,11 +95,15 @@ class _Images:
         return "image/x-portable-anymap" if _PNM.match(head) else None
 
     def read(self, blob: Blob, media_type: str, options: ReadOptions) -> Iterator[Part]:
+        from PIL import Image
+
+        # Pillow refuses, before decoding, what has more than twice this
+        Image.MAX_IMAGE_PIXELS = -(-options.limits.max_pixels // 2)
         stream = seekable(blob.stream, options.limits.max_file_size)
         with as_unreadable("image"):
             size = stream.seek(0, 2)
         if size > options.limits.max_file_size:  # decoders hold the whole file
-            raise Unreadable("bytes", f"an image file of {size} bytes")
+            raise Unreadable("bytes", f"an image file of {size} bytes (max_file_size)")
         stream.seek(0)
         try:
             if media_type == "image/heic":
@@ -160,7 +164,7 @@ def _decoding(what: str) -> Iterator[None]:
         try:
             yield
         except Image.DecompressionBombError:
-            raise Unreadable("pixels", f"{what}: more pixels than the limit") from None
+            raise Unreadable("pixels", f"{what}: more pixels than the limit (max_pixels)") from None
         except OSError as error:
             # the one thing that Pillow tells only in words; the words stay here
             if "truncated" in str(error).lower():
@@ -208,7 +212,7 @@ def _pillow(
                     except EOFError:
                         break
             if number == options.limits.max_frames:
-                yield Problem(blob.location, "members", f"more than {number} frames")
+                yield Problem(blob.location, "members", f"more than {number} frames (max_frames)")
                 break
             decoded = _decode(frame, source, media_type, options)
         except Unreadable as error:
@@ -256,7 +260,7 @@ class _Decoded:
 def _decode(image: PillowFile, stream: BinaryIO, media_type: str, options: ReadOptions) -> _Decoded:
     """The frame at which `image` stands; raises Unreadable if there are no pixels at all."""
     if image.width * image.height > options.limits.max_pixels:
-        raise Unreadable("pixels", f"{image.width} x {image.height} pixels")
+        raise Unreadable("pixels", f"{image.width} x {image.height} pixels (max_pixels)")
     what = _FORMATS[media_type][0]
     width, height = image.size
     _draft(image, media_type, options.look_px)
@@ -393,12 +397,12 @@ def _heic(blob: Blob, stream: BinaryIO, options: ReadOptions) -> Generator[Part,
         many = len(pictures) > 1
         location = blob.location.child(f"frame={number}") if many else blob.location
         if number == options.limits.max_frames:
-            yield Problem(blob.location, "members", f"more than {number} frames")
+            yield Problem(blob.location, "members", f"more than {number} frames (max_frames)")
             break
         width, height = picture.size
         try:
             if width * height > options.limits.max_pixels:
-                raise Unreadable("pixels", f"{width} x {height} pixels")
+                raise Unreadable("pixels", f"{width} x {height} pixels (max_pixels)")
             with _decoding("HEIC"):
                 # libheif has applied the file's own rotation, which stands above EXIF's
                 image = picture.to_pillow()

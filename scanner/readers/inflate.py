@@ -272,11 +272,11 @@ class _Inflate(io.RawIOBase):
     def _within_limits(self, piece: bytes) -> bytes:
         limits = self._limits
         if self.produced > limits.max_scan_size:
-            self._end("bytes", f"produces more than {limits.max_scan_size} bytes")
+            self._end("bytes", f"produces more than {limits.max_scan_size} bytes (max_scan_size)")
         elif self.produced > limits.ratio_after:
             spent = self.taken - len(self.ahead)
             if self.produced > limits.max_ratio * spent:
-                self._end("ratio", f"expands more than {limits.max_ratio}-fold")
+                self._end("ratio", f"expands more than {limits.max_ratio}-fold (max_ratio)")
         return piece
 
     def _end(self, reason: Reason, detail: str) -> None:

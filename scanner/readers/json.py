@@ -153,7 +153,7 @@ class _Source:
                     raise _Broken(cut=False) from None
                 if len(self.text) - self.at > self._max_chars:
                     raise Unreadable(
-                        "bytes", "one JSON value is larger than a cell may be"
+                        "bytes", "one JSON value is larger than a cell may be (max_cell_bytes)"
                     ) from None
                 if not self._fill(max(1, len(self.text) - self.at)):
                     raise _Broken(cut=True) from None
@@ -242,7 +242,8 @@ def _lines(
     for line in _split_lines(decoded, limit):
         number += 1
         if line is None:
-            yield Problem(location, "bytes", f"line {number} is longer than {limit} characters")
+            detail = f"line {number} is longer than {limit} characters (max_cell_bytes)"
+            yield Problem(location, "bytes", detail)
             continue
         line = line.strip(" \t\r\n\x1e\ufeff")
         if not line:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from scanner.errors import Unreadable
 from scanner.model import Blob, Part, ReadOptions, Reason
+from scanner.readers.encrypted import is_encrypted
+from scanner.readers.streams import as_unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,10 @@ class _Known:
         known = _BY_MEDIA_TYPE[media_type]
         if known.reason == "encrypted":
             raise Unreadable("encrypted", f"encrypted with {known.name}")
+        with as_unreadable(known.name):
+            locked = is_encrypted(media_type, blob.stream)
+        if locked:
+            raise Unreadable("encrypted", f"{known.name}: needs a password")
         raise Unreadable("unsupported", f"{known.name}: no reader for it yet")
         yield  # makes this a generator, like every other `read`
 

@@ -65,9 +65,15 @@ def _batches(file: Any, location: Location) -> Iterator[Any]:
 
     from scanner.readers.tables import MAX_BATCH_BYTES, MAX_ROWS
 
+    counted = 0
     for group in range(file.metadata.num_row_groups):
         about = file.metadata.row_group(group)
         total = about.num_rows
+        counted += total
+        if _contradicts(file.schema, about):
+            # programs believe the one or the other: rows may be there that we do not see
+            detail = f"row group {group}: another number of values than of rows"
+            yield Problem(location, "ambiguous", detail)
         if total < 0:
             yield Problem(location, "malformed", f"row group {group}: a negative number of rows")
             continue
@@ -94,6 +100,18 @@ def _batches(file: Any, location: Location) -> Iterator[Any]:
         yield Problem(
             location, reason, f"row group {group}: {missing} of {total} rows not read ({kind})"
         )
+    if counted != file.metadata.num_rows:
+        detail = f"{file.metadata.num_rows} rows announced, {counted} in the row groups"
+        yield Problem(location, "ambiguous", detail)
+
+
+def _contradicts(schema: Any, about: Any) -> bool:
+    """Does a column that has one value per row have more or fewer?"""
+    return any(
+        schema.column(at).max_repetition_level == 0
+        and about.column(at).num_values != about.num_rows
+        for at in range(about.num_columns)
+    )
 
 
 READER: Reader = ParquetReader()

@@ -90,7 +90,8 @@ def hold(stream: BinaryIO, limit: int) -> io.BytesIO:
         held.write(piece)
         if held.tell() > limit:
             raise Unreadable(
-                "bytes", f"more than {limit} bytes, which is what may be held in memory"
+                "bytes",
+                f"more than {limit} bytes, which is what may be held in memory (max_file_size)",
             )
     held.seek(0)
     return held
@@ -161,13 +162,14 @@ class _Meter(io.RawIOBase):
             piece = self._stream.read(min(len(view), _CHUNK_BYTES))
         self.produced += len(piece)
         if self.produced > self._max_bytes:
-            raise Unreadable("bytes", f"produces more than {self._max_bytes} bytes")
+            raise Unreadable("bytes", f"produces more than {self._max_bytes} bytes (max_scan_size)")
         if self._consumed is not None and self.produced > self._limits.ratio_after:
             # a source of zero bytes counts as one: whatever comes out of nothing is over every
             # ratio
             spent = max(1, self._consumed())
             if self.produced > self._limits.max_ratio * spent:
-                raise Unreadable("ratio", f"expands more than {self._limits.max_ratio}-fold")
+                detail = f"expands more than {self._limits.max_ratio}-fold (max_ratio)"
+                raise Unreadable("ratio", detail)
         view[: len(piece)] = piece
         return len(piece)
 

@@ -121,7 +121,7 @@ def _parts(
         for index, suffix, found in _files(column, limit):
             place = where.child(f"row={first_row + index}/{name}{suffix}")
             if isinstance(found, int):
-                detail = f"a cell of {found} bytes, more than {limit}"
+                detail = f"a cell of {found} bytes, more than {limit} (max_cell_bytes)"
                 yield Problem(place, "bytes", detail)
                 continue
             key = keys[index] if keys is not None else inherited

@@ -138,7 +138,7 @@ def _members(blob: Blob, source: _Source, options: ReadOptions) -> Iterator[Part
         last_offset = archive.offset
         count += 1
         if count > options.limits.max_files:
-            yield Problem(blob.location, "members", f"more than {count - 1} members")
+            yield Problem(blob.location, "members", f"more than {count - 1} members (max_files)")
             return
         # Directories, devices and links carry no bytes. What a link points to is either another
         # member, and is looked at there, or lies outside of the archive, and is none of its

@@ -53,7 +53,7 @@ class TextReader:
             yield pending
         yield Text(blob.location, line, rest, blob.record, last=True)
         for at in carver.too_long:
-            detail = f"base64 of more than {options.limits.max_cell_bytes} bytes"
+            detail = f"base64 of more than {options.limits.max_cell_bytes} bytes (max_cell_bytes)"
             yield Problem(blob.location.child(f"line={at + 1}"), "bytes", detail)
         yield from decoded.problems(blob.location)
 

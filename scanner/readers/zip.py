@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+
 from scanner.errors import Unreadable
 from scanner.model import Blob, Part, Problem, ReadOptions, Reason
 from scanner.readers.inflate import Inflated
@@ -32,6 +34,7 @@ _LOCATOR64_RECORD = struct.Struct("<4sIQI")  # 4.3.15
 _END64_RECORD = struct.Struct("<4sQ2H2I4Q")  # 4.3.14
 _TAIL_BYTES = _END_RECORD.size + 65_535  # a comment is at most 65,535 bytes
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
+_MAX_OFFSET = 1 << 62
 _GAP_BYTES = 65_536  # how far behind a member a hidden one is searched for
 _DESCRIPTOR_BYTES = 24
 _APK_SIGNATURE = b"APK Sig Block 42"  # between the members and the directory, and no member
@@ -199,6 +202,8 @@ def _directory_at(stream: BinaryIO, at: int, record: bytes) -> _Directory | None
 
 
 def _has(stream: BinaryIO, at: int, magic: bytes) -> bool:
+    if at > _MAX_OFFSET:  # of a 64-bit field that lies
+        return False
     stream.seek(at)
     return read_upto(stream, len(magic)) == magic
 
@@ -244,13 +249,19 @@ def _listed(
 ) -> Iterator[Part]:
     limit = options.limits.max_files
     starts = array("Q")  # of every member: two passes, since a million entries are too many to keep
+    names = array("q")  # hashes
     for entry in _entries(stream, directory):
         if 0 <= entry.offset < directory.start:
             starts.append(entry.offset)
+        if not entry.name.endswith(b"/"):
+            names.append(hash(entry.name))
         if len(starts) > limit:
             break
     ordered = array("Q", sorted(starts))
     del starts
+    if twice := _repeated(names):
+        yield Problem(blob.location, "ambiguous", f"zip: {twice} members have the name of another")
+    del names
     if directory.ambiguous:
         yield Problem(blob.location, "ambiguous", f"zip: {directory.ambiguous}")
     first = ordered[0] if ordered else directory.start
@@ -265,7 +276,7 @@ def _listed(
     for entry in _entries(stream, directory):
         count += 1
         if count > limit:
-            yield Problem(blob.location, "members", f"more than {limit} members")
+            yield Problem(blob.location, "members", f"more than {limit} members (max_files)")
             return
         location = blob.location.child(entry.text())
         if not 0 <= entry.offset < directory.start:
@@ -300,6 +311,11 @@ def _listed(
         detail = f"zip: {count} members listed, {directory.count} announced"
         yield Problem(blob.location, "ambiguous", detail)
     yield from _behind(blob, stream, directory, size)
+
+
+def _repeated(hashes: array[int]) -> int:
+    """How many are there more than once, beyond the first. Programs take the first or the last."""
+    return int(np.count_nonzero(np.diff(np.sort(np.frombuffer(hashes, np.int64))) == 0))
 
 
 def _local(stream: BinaryIO, offset: int) -> tuple[int, _Entry | None]:
@@ -431,11 +447,13 @@ def _walk(blob: Blob, stream: BinaryIO, size: int, options: ReadOptions) -> Iter
             break
         count += 1
         if count > options.limits.max_files:
-            yield Problem(blob.location, "members", f"more than {count - 1} members")
+            yield Problem(blob.location, "members", f"more than {count - 1} members (max_files)")
             return
         if not (entry.flags & _HAS_DESCRIPTOR and entry.packed == 0):
             yield from _member(blob, stream, entry, data_at, entry.packed, options)
             at = data_at + entry.packed
+            if at > size:
+                break
             if entry.flags & _HAS_DESCRIPTOR:
                 at += _descriptor_bytes(stream, at)
             continue

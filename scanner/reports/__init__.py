@@ -17,6 +17,18 @@ from typing import IO
 
 from scanner.errors import UsageError
 from scanner.model import SavedRun
+from scanner.reports._visible import visible
+
+__all__ = [
+    "RenderOptions",
+    "Report",
+    "all_reports",
+    "get_report",
+    "report_names",
+    "to_folder",
+    "to_stream",
+    "visible",
+]
 
 
 @dataclass(frozen=True, slots=True)

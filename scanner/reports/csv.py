@@ -3,7 +3,8 @@ r"""The findings as CSV for spreadsheets: every column of schemas.FINDINGS, in o
 UTF-8 without a byte order mark, `\n` at line ends. Control, bidirectional and other invisible
 characters stand as escapes (`\n`, `\x1b`, `\u202e`). A text that a spreadsheet would run as a
 formula gets a leading apostrophe (OWASP ASVS 1.2.10, and the full-width forms that spreadsheets of
-East Asia also run). `sample_locations` are joined with " | "; a "|" within one stands as `\x7c`.
+East Asia also run), also behind a semicolon, where spreadsheets of many countries start a new cell.
+`sample_locations` are joined with " | "; a "|" within one stands as `\x7c`.
 Times are ISO 8601 in UTC, booleans true or false, an empty cell means unknown.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 from datetime import datetime
 from typing import IO
 
@@ -22,6 +24,7 @@ from scanner.reports._stream import iso
 from scanner.reports._visible import visible
 from scanner.schemas import FINDINGS
 
+_LATER_FORMULA = re.compile(r"(;[\s\"']*)(?=[=+\-@＝＋－＠])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 
 
@@ -49,7 +52,8 @@ def _cell(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    return ("'" if text.startswith(_FORMULA) else "") + visible(text)
+    shown = _LATER_FORMULA.sub(r"\1'", visible(text))
+    return ("'" if text.startswith(_FORMULA) else "") + shown
 
 
 REPORT = to_stream("csv", ".csv", write)

@@ -31,6 +31,10 @@ _KINDS = {"violation": "fail", "review": "review", "compliant": "pass"}
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _GAP_LEVELS = {"error": "error", "partial": "warning", "excluded": "note"}
 _FINGERPRINT = "consentryFindingId/v1"
+# Viewers make a link of [text](target) in any message (section 3.11.6), and {0} is a placeholder
+# (3.11.5): what a name brings along must be neither.
+_LINK = re.compile(r"\](?=\()")
+_PLACEHOLDER = re.compile(r"\{(\d+)\}")
 
 _Json = dict[str, object]
 
@@ -105,7 +109,7 @@ class _Laws:
             {
                 "name": visible(name),
                 "isComprehensive": False,
-                "shortDescription": {"text": f"Provisions of {visible(name)} cited by the rules"},
+                "shortDescription": {"text": _message(f"Provisions of {name} cited by the rules")},
                 "taxa": [{"id": visible(p), "name": visible(p)} for p in provisions],
             }
             for name, provisions in self._provisions.items()
@@ -126,14 +130,19 @@ class _Laws:
         ]
 
 
+def _message(text: str) -> str:
+    """Text of a message: no character that acts, no link, no placeholder."""
+    return _PLACEHOLDER.sub(r"{{\1}}", _LINK.sub(r"]\\", visible(text)))
+
+
 def _rule(rule_id: str, text: RuleText | None, laws: _Laws) -> _Json:
     if text is None:  # a finding of a rule that the run kept no text of
         return {"id": visible(rule_id)}
     rule: _Json = {
         "id": visible(rule_id),
-        "shortDescription": {"text": visible(text.title) or visible(rule_id)},
-        "fullDescription": {"text": visible(text.duty or text.title) or visible(rule_id)},
-        "help": {"text": visible(text.remedy) or "No remedy is recorded for this rule."},
+        "shortDescription": {"text": _message(text.title) or _message(rule_id)},
+        "fullDescription": {"text": _message(text.duty or text.title) or _message(rule_id)},
+        "help": {"text": _message(text.remedy) or "No remedy is recorded for this rule."},
         "defaultConfiguration": {"level": text.level},
         "properties": {
             "version": text.version,
@@ -160,7 +169,7 @@ def _result(finding: Finding, rule_index: int, run: SavedRun, laws: _Laws) -> _J
         "ruleIndex": rule_index,
         "kind": kind,
         "level": finding.level if kind == "fail" else "none",
-        "message": {"text": visible(finding.reason or "No reason is recorded.")},
+        "message": {"text": _message(finding.reason or "No reason is recorded.")},
         "partialFingerprints": {_FINGERPRINT: finding.finding_id},
         "occurrenceCount": max(1, finding.records or 0),
     }
@@ -170,7 +179,7 @@ def _result(finding: Finding, rule_index: int, run: SavedRun, laws: _Laws) -> _J
     if taxa := laws.references(finding.law_cite):
         result["taxa"] = taxa
     if finding.suppressed_by is not None:
-        why = visible(finding.suppressed_by)
+        why = _message(finding.suppressed_by)
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": why}]
     seen: _Json = {}
     if finding.first_seen is not None:
@@ -211,7 +220,7 @@ def _location(place: str) -> _Json:
             "artifactLocation": {"uri": uri(place)},
             "region": {"startLine": 1},
         },
-        "message": {"text": visible(place)},
+        "message": {"text": _message(place)},
     }
 
 
@@ -275,14 +284,14 @@ def _notifications(run: SavedRun) -> Iterator[_Json]:
     if run.info.interrupted:
         yield _notification("run/interrupted", "error", "The run was stopped before its end.")
     for note in run.info.notes:
-        yield _notification("run/note", "note", visible(note))
+        yield _notification("run/note", "note", note)
     for row in gap_rows(run.coverage_gaps, _MAX_NOTIFICATIONS):
         reason = row["reason"]
         code = None if reason is None else str(reason)
         text = f"{reason_words(code)}: {reason_remedy(code)}."
         kind = "rule" if code is not None and code.startswith("rule:") else (code or "unknown")
         level = _GAP_LEVELS.get(str(row["state"]), "error")
-        notification = _notification(f"coverage/{visible(kind)}", level, visible(text))
+        notification = _notification(f"coverage/{visible(kind)}", level, text)
         if row["location"] is not None:
             notification["locations"] = [_location(str(row["location"]))]
         if row["detail"]:
@@ -295,7 +304,7 @@ def _notifications(run: SavedRun) -> Iterator[_Json]:
 
 
 def _notification(code: str, level: str, text: str) -> _Json:
-    return {"descriptor": {"id": code}, "level": level, "message": {"text": text}}
+    return {"descriptor": {"id": code}, "level": level, "message": {"text": _message(text)}}
 
 
 REPORT = to_stream("sarif", ".sarif", write)

@@ -130,7 +130,7 @@ class _Page:
         )
 
     def line(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style=_STYLES.get(style, "")), soft_wrap=True)
+        self._console.print(Text(visible(text), style=_STYLES.get(style, "")), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         self.line("")
@@ -139,9 +139,10 @@ class _Page:
     def text(self, text: str, indent: int = 0, style: str = "", first: str = "") -> None:
         """A paragraph, wrapped; `first` stands in the indentation of its first line."""
         room = self.width - indent
-        wrapped = Text(text).wrap(self._console, room, overflow="fold", no_wrap=False)
+        # whatever a caller forgets: nothing that acts on a screen goes out
+        wrapped = Text(visible(text)).wrap(self._console, room, overflow="fold", no_wrap=False)
         for number, part in enumerate(wrapped):
-            lead = first if number == 0 else ""
+            lead = visible(first) if number == 0 else ""
             part.rstrip()
             line = Text(lead + " " * (indent - cell_len(lead)))
             line.append(part.plain, style=_STYLES.get(style, ""))

@@ -1,8 +1,11 @@
 """Stage 1, where bytes are: list the objects of a target, open one of them.
 
     local.py    folders and single files
-    s3.py       S3 and whatever speaks its protocol (s3_body.py: one object; s3_errors.py: why not)
+    s3.py       S3 and whatever speaks its protocol (s3_body.py: one object; s3_errors.py: why not;
+                s3_rights.py: what we may do there)
     remote.py   any other fsspec URL
+    connection.py  the client behind a store, made anew once when its credentials expire
+    rights.py   what somebody may do in a store, for `consentry doctor`
     stream.py   what `open` returns: a buffered stream that keeps its failure
 
 Strictly read-only: no store is asked for anything but listings and reads.
@@ -24,7 +27,7 @@ _QUERY_MAY_BE_SECRET = _CONTAINER_BEFORE_AT | {"http", "https"}  # tokens, SAS s
 
 
 class Store(Protocol):
-    """A place that holds objects; made anew in every worker process from the same StoreSpec."""
+    """A place that holds objects. Several threads may open, renew and list at once."""
 
     spec: StoreSpec
 
@@ -32,7 +35,8 @@ class Store(Protocol):
         """Every object under the target, in an order that is the same each time; memory stays flat.
 
         The key "" is the target itself: a marker object, or a folder that could not be listed.
-        Raises StoreError("listing", …) where it breaks off: what it would have named is unknown.
+        Raises StoreError("listing", …) where it breaks off: what it would have named is unknown;
+        CredentialsExpired, as `open` and `renewed` do, when the store has ceased to know us.
         """
 
     def open(self, info: ObjectInfo) -> BinaryIO:
@@ -65,6 +69,11 @@ def open_store(spec: StoreSpec) -> Store:
     scheme = found[1].lower() if found else "file"
     if chained := _CHAINED.match(spec.url):
         raise UsageError(f"{chained[1]}::… chained URLs are not supported; give a plain URL")
+    if spec.all_versions and scheme not in {"s3", "s3a", "s3n"}:
+        raise UsageError(
+            f"{public_url(spec.url)}: --all-versions is for s3:// targets; others keep no versions "
+            "that can be listed"
+        )
     if scheme in {"file", "local"}:
         from scanner.stores.local import LocalStore
 

@@ -37,7 +37,7 @@ class LocalStore:
 
     def __init__(self, spec: StoreSpec) -> None:
         self.spec = spec
-        self._target = _path(spec.url)
+        self._target = local_path(spec.url)
         self._nofollow = 0 if spec.follow_symlinks else os.O_NOFOLLOW
         try:
             found = os.stat(self._target)
@@ -88,12 +88,6 @@ class LocalStore:
 
     # ------------------------------------------------------------ reading
 
-    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
-        raise NotImplementedError  # TODO stores helper
-
-    def sign_in_again(self) -> None:
-        return None
-
     def open(self, info: ObjectInfo) -> BinaryIO:
         fd = -1
         try:
@@ -103,7 +97,7 @@ class LocalStore:
                 raise StoreError("changed", "no longer the regular file that was listed")
             if info.version and _version(found) != info.version:
                 raise StoreError("changed", "changed after it was listed")
-            return buffered(_LocalFile(fd, _version(found)))
+            return buffered(LocalFile(fd, _version(found)))
         except BaseException as error:
             if fd >= 0:
                 os.close(fd)
@@ -112,6 +106,28 @@ class LocalStore:
             if isinstance(error, ValueError):  # a NUL in the key: no listing of ours gave it
                 raise StoreError("vanished", "no such file") from None
             raise
+
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        fd = -1
+        try:
+            fd = self._open_file(info.key)
+            found = os.fstat(fd)
+        except OSError as error:
+            reason, detail = _open_problem(error)
+            if reason == "vanished":
+                return None
+            raise StoreError(reason, detail) from None
+        except ValueError:
+            return None
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError("changed", "no longer the regular file that was listed")
+        return _info(info.key, found)
+
+    def sign_in_again(self) -> None:
+        """Nothing to do: files ask for no credentials."""
 
     def _open_file(self, key: str) -> int:
         if self._is_file:
@@ -244,7 +260,7 @@ class _Walk:
         return ObjectInfo(prefix, 0, problem=("listing", detail))
 
 
-class _LocalFile(io.FileIO):
+class LocalFile(io.FileIO):
     """A file that is checked after each read to be still the version that was opened."""
 
     def __init__(self, fd: int, version: str) -> None:
@@ -277,7 +293,7 @@ class _LocalFile(io.FileIO):
         return self.failure
 
 
-def _path(url: str) -> str:
+def local_path(url: str) -> str:
     if not url:
         raise UsageError("the target is empty; give a folder, a file or a URL")
     if "://" not in url:

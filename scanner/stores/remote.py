@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 from fsspec.registry import known_implementations
 
-from scanner.errors import MissingExtra, ScannerError, StoreError, UsageError
+from scanner.errors import CredentialsExpired, MissingExtra, ScannerError, StoreError, UsageError
 from scanner.model import Location, ObjectInfo, Reason, StoreSpec
 from scanner.stores import public_url
+from scanner.stores.connection import Connection
 from scanner.stores.stream import ObjectRaw, buffered
 
 _EXTRAS = {
@@ -31,9 +34,15 @@ _VERSIONS = ("etag", "ETag", "generation", "md5Hash", "content_md5", "version_id
 _MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modify", "modified", "created")
 _HTTP = frozenset({"http", "https"})
 
+T = TypeVar("T")
+
 
 class RemoteStore:
-    """Objects below an fsspec URL, listed folder by folder; keys are relative to the target."""
+    """Objects below an fsspec URL, listed folder by folder; keys are relative to the target.
+
+    Drivers that are not asynchronous within (FTP) have one line to the server: they get one request
+    at a time, whichever thread asks.
+    """
 
     def __init__(self, spec: StoreSpec, scheme: str) -> None:
         self.spec = spec
@@ -41,28 +50,40 @@ class RemoteStore:
         self._shown = public_url(spec.url).rstrip("/")
         _check_driver(scheme)
         try:
-            self._fs, top = fsspec.core.url_to_fs(spec.url, **_options(spec, scheme))
-            self._top: str = top
-            self._single = not self._is_folder()
+            fs, self._top = self._made()
+            self._single = not self._is_folder(fs)
         except Exception as error:
             raise _start_error(error, self._shown) from None
         if not self._single:
             self._top = self._top.rstrip("/")
+        self._connection: Connection[Any] = Connection(
+            fs, lambda: self._made()[0], _expired if scheme in _EXTRAS else lambda error: None
+        )
+        self._turn = nullcontext() if getattr(fs, "async_impl", False) else threading.RLock()
+
+    def _made(self) -> tuple[Any, str]:
+        fs, top = fsspec.core.url_to_fs(self.spec.url, **_options(self.spec, self._scheme))
+        return fs, str(top)
+
+    def ask(self, request: Callable[[Any], T]) -> T:
+        """What a request to the driver returns or raises. Raises CredentialsExpired."""
+        with self._turn:
+            return self._connection.ask(request)
 
     def location(self, key: str) -> Location:
         return Location(self._shown if self._single else f"{self._shown}/{key}")
 
-    def _is_folder(self) -> bool:
+    def _is_folder(self, fs: Any) -> bool:
         if self._scheme in _HTTP:  # "file" is said of everything; folders end in a slash
             if self.spec.url.endswith("/"):
-                self._fs.ls(self._top, detail=True)
+                fs.ls(self._top, detail=True)
                 return True
-            self._fs.info(self._top)
+            fs.info(self._top)
             return False
         try:
-            return bool(self._fs.info(self._top)["type"] == "directory")
+            return bool(fs.info(self._top)["type"] == "directory")
         except FileNotFoundError:
-            if self._fs.ls(self._top, detail=True):  # a prefix known only by what is below it
+            if fs.ls(self._top, detail=True):  # a prefix known only by what is below it
                 return True
             raise
 
@@ -71,7 +92,9 @@ class RemoteStore:
     def list(self) -> Iterator[ObjectInfo]:
         if self._single:
             try:
-                entry = self._fs.info(self._top)
+                entry = self.ask(lambda fs: fs.info(self._top))
+            except CredentialsExpired:
+                raise
             except Exception as error:
                 detail = f"the object is gone ({type(error).__name__})"
                 raise StoreError("listing", detail) from None
@@ -83,6 +106,8 @@ class RemoteStore:
             folder, prefix = waiting.pop()
             try:
                 entries = self._entries(folder)
+            except CredentialsExpired:
+                raise
             except Exception as error:
                 problem = _known_problem(error)
                 if problem is None:
@@ -116,43 +141,47 @@ class RemoteStore:
 
     def _entries(self, folder: str) -> Sequence[dict[str, Any]]:
         """The entries of one folder, sorted. Raises whatever the driver raises."""
-        found = self._fs.ls(folder + "/" if self._scheme in _HTTP else folder, detail=True)
+        found: list[dict[str, Any]] = self.ask(lambda fs: self._listed(fs, folder))
+        return sorted(found, key=lambda entry: str(entry["name"]))
+
+    def _listed(self, fs: Any, folder: str) -> Any:
+        found = fs.ls(folder + "/" if self._scheme in _HTTP else folder, detail=True)
         if not found and self._scheme == "ftp":
             # fsspec lists a folder that it may not enter as empty; entering it tells.
             from ftplib import error_perm
 
             try:
-                self._fs.ftp.cwd(folder or "/")
-                self._fs.ftp.cwd("/")
+                fs.ftp.cwd(folder or "/")
+                fs.ftp.cwd("/")
             except error_perm:
                 raise PermissionError from None
-        return sorted(found, key=lambda entry: str(entry["name"]))
+        return found
 
     def _entry_info(self, key: str, entry: dict[str, Any]) -> ObjectInfo:
         if entry.get("type") not in {"file", None}:
             return ObjectInfo(key, 0, problem=("unsupported", "not a regular file"))
         if entry.get("size") is None:  # web servers list names only
             try:
-                entry = self._fs.info(entry["name"])
+                entry = self.ask(lambda fs: fs.info(entry["name"]))
+            except CredentialsExpired:
+                raise
             except Exception as error:
                 return ObjectInfo(key, 0, problem=_problem(error))
         return _info(key, entry)
 
     # ------------------------------------------------------------ reading
 
-    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
-        raise NotImplementedError  # TODO stores helper
-
-    def sign_in_again(self) -> None:
-        return None
-
     def open(self, info: ObjectInfo) -> BinaryIO:
-        name = self._top if self._single else f"{self._top}/{info.key}"
-        try:
-            now = _info(info.key, self._fs.info(name))
+        name = self._name(info.key)
+
+        def opened(fs: Any) -> tuple[Any, Any]:
+            now = _info(info.key, fs.info(name))
             if (now.version, now.size) != (info.version, info.size):
                 raise StoreError("changed", "changed after it was listed")
-            stream = self._fs.open(name, "rb")
+            return fs, fs.open(name, "rb")
+
+        try:
+            fs, stream = self.ask(opened)
         except ScannerError:
             raise
         except Exception as error:
@@ -160,25 +189,68 @@ class RemoteStore:
         if not stream.seekable():
             stream.close()
             raise StoreError("unsupported", "the server cannot send parts of a file")
-        return buffered(_RemoteFile(stream, info.size))
+        return buffered(_RemoteFile(self, fs, stream, opened, info.size))
+
+    def renewed(self, info: ObjectInfo) -> ObjectInfo | None:
+        try:
+            entry = self.ask(lambda fs: fs.info(self._name(info.key)))
+        except ScannerError:
+            raise
+        except Exception as error:
+            reason, detail = _problem(error)
+            if reason == "vanished":
+                return None
+            raise StoreError(reason, detail) from None
+        return self._entry_info(info.key, entry)
+
+    def sign_in_again(self) -> None:
+        self._connection.sign_in_again()
+        try:
+            self.ask(lambda fs: fs.info(self._top))
+        except ScannerError:
+            raise
+        except Exception as error:
+            raise _start_error(error, self._shown) from None
+
+    def _name(self, key: str) -> str:
+        return self._top if self._single else f"{self._top}/{key}"
 
 
 class _RemoteFile(ObjectRaw):
-    """An fsspec file whose errors are ours."""
+    """An fsspec file whose errors are ours, opened anew where the driver had to be."""
 
-    def __init__(self, stream: Any, size: int) -> None:
+    def __init__(
+        self,
+        store: RemoteStore,
+        fs: Any,
+        stream: Any,
+        opened: Callable[[Any], tuple[Any, Any]],
+        size: int,
+    ) -> None:
         super().__init__(size)
+        self._store = store
+        self._fs = fs
         self._stream = stream
+        self._opened = opened
 
     def fetch(self, position: int, count: int) -> bytes:
         try:
-            if self._stream.tell() != position:
-                self._stream.seek(position)
-            data: bytes = self._stream.read(count)
+            data = self._store.ask(lambda fs: self._read(fs, position, count))
+        except StoreError:
+            raise
         except Exception as error:
             raise StoreError(*_problem(error)) from None
         if not data:
             raise StoreError("truncated", f"ends at byte {position} of {self._size}")
+        return data
+
+    def _read(self, fs: Any, position: int, count: int) -> bytes:
+        if fs is not self._fs:
+            self._stream.close()
+            self._fs, self._stream = self._opened(fs)
+        if self._stream.tell() != position:
+            self._stream.seek(position)
+        data: bytes = self._stream.read(count)
         return data
 
     def close(self) -> None:
@@ -211,9 +283,26 @@ def _options(spec: StoreSpec, scheme: str) -> dict[str, object]:
             options["token"] = "anon"
         if spec.endpoint_url:
             options["endpoint_url"] = spec.endpoint_url
+    elif scheme in _HTTP:
+        options["client_kwargs"] = {"trace_configs": [_no_redirects()]}
     elif scheme in _EXTRAS and spec.anonymous:
         options["anon"] = True
     return options
+
+
+def _no_redirects() -> Any:
+    """A server may not send us on to another one: that could be anything this machine reaches."""
+    import aiohttp
+
+    async def refuse(session: Any, context: Any, params: Any) -> None:
+        there = params.response.headers.get("Location", "")
+        asked = params.url
+        if asked.join(type(asked)(there)).origin() != asked.origin():
+            raise StoreError("denied", "the server redirects to another one")
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(refuse)
+    return tracing
 
 
 def _start_error(error: Exception, shown: str) -> ScannerError:
@@ -229,8 +318,27 @@ def _start_error(error: Exception, shown: str) -> ScannerError:
     )
 
 
+def _status(error: Exception) -> int | None:
+    """The HTTP status of a failed request, by whatever name the driver gives it."""
+    for name in ("status", "status_code", "code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+            return int(value)
+    return None
+
+
+def _expired(error: Exception) -> str | None:
+    """Of the clouds: 401, or a sign-in that could not be renewed; 403 is about the one object."""
+    if _status(error) == 401:
+        return "HTTP 401"
+    name = type(error).__name__
+    if name == "RefreshError" or (name == "ClientAuthenticationError" and _status(error) is None):
+        return name
+    return None
+
+
 def _known_problem(error: Exception) -> tuple[Reason, str] | None:
-    status = getattr(error, "status", getattr(error, "code", None))
+    status = _status(error)
     if isinstance(error, (FileNotFoundError, NotADirectoryError)) or status == 404:
         return "vanished", "listed, but no longer there"
     if isinstance(error, PermissionError) or status in {401, 403}:
@@ -241,7 +349,7 @@ def _known_problem(error: Exception) -> tuple[Reason, str] | None:
 def _problem(error: Exception) -> tuple[Reason, str]:
     if (known := _known_problem(error)) is not None:
         return known
-    if getattr(error, "status", getattr(error, "code", None)) in {429, 503}:
+    if _status(error) in {429, 503}:
         return "throttled", "the store kept refusing"
     if isinstance(error, (TimeoutError, ConnectionError, EOFError)):
         return "timeout", f"the connection failed ({type(error).__name__})"

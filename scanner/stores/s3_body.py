@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import urllib3.exceptions
@@ -11,14 +13,16 @@ from botocore import exceptions as sdk
 
 from scanner.errors import StoreError
 from scanner.model import ObjectInfo, Reason
+from scanner.stores.connection import Connection
 from scanner.stores.s3_errors import open_problem
 from scanner.stores.stream import CHUNK_BYTES, ObjectRaw
 
 BODY_ATTEMPTS = 5  # within PROGRESS_BYTES; the SDK itself does not retry a body that breaks off
 PROGRESS_BYTES = 1 << 20
-BODY_BACKOFF_SECONDS = 0.2  # doubled each time
+BODY_BACKOFF_SECONDS = 0.2  # doubled each time, give or take a half
 FIRST_WINDOW_BYTES = 512 << 10  # asked for after a seek; doubled while reads follow on each other
 LAST_WINDOW_BYTES = 64 << 20
+VERSION_MARK = "@"  # ObjectInfo.version of a version that is not the current one: etag@versionId
 READ_OVER_BYTES = 1 << 20  # a shorter seek forward reads on instead of asking anew
 
 _BROKEN = (
@@ -37,12 +41,17 @@ class S3Body(ObjectRaw):
     Only a whole body is checked against the checksum that the store keeps, if it keeps one.
     """
 
-    def __init__(self, client: Any, bucket: str, key: str, info: ObjectInfo) -> None:
+    def __init__(
+        self, connection: Connection[Any], named: Mapping[str, str], info: ObjectInfo
+    ) -> None:
         super().__init__(info.size)
-        self._client = client
-        self._request = {"Bucket": bucket, "Key": key}
-        if info.version:
-            self._request["IfMatch"] = f'"{info.version}"'
+        self._connection = connection
+        self._request = dict(named)
+        etag = info.version
+        if info.version_id:
+            etag = etag.removesuffix(VERSION_MARK + info.version_id)
+        if etag:
+            self._request["IfMatch"] = f'"{etag}"'
         self._body: Any = None
         self._at = 0  # position of the body's next byte
         self._end = 0  # position where the body ends
@@ -82,7 +91,8 @@ class S3Body(ObjectRaw):
             if self._breaks == BODY_ATTEMPTS:
                 detail = f"the connection broke {BODY_ATTEMPTS} times near byte {position}"
                 raise StoreError("truncated", detail)
-            time.sleep(BODY_BACKOFF_SECONDS * 2 ** (self._breaks - 1))
+            wait = BODY_BACKOFF_SECONDS * 2 ** (self._breaks - 1)
+            time.sleep(wait * random.uniform(0.5, 1.5))  # many readers broke off at once
 
     def _reach(self, position: int) -> bool:
         """Read on to a position a little ahead; False if the body does not come near it."""
@@ -107,12 +117,17 @@ class S3Body(ObjectRaw):
             request["Range"] = f"bytes={position}-{end - 1}"
         self._drop()
         try:
-            answer = self._client.get_object(**request)
+            answer = self._connection.ask(lambda s3: s3.get_object(**request))
+        except StoreError:
+            raise
         except Exception as error:  # servers make the SDK fail in odd ways: RecursionError, …
             raise StoreError(*open_problem(error)) from None
         self._body, self._at, self._end = answer["Body"], position, end
-        if "IfMatch" not in self._request and answer.get("ETag"):  # the listing gave none
-            self._request["IfMatch"] = answer["ETag"]
+        etag = answer.get("ETag") or self._request.get("IfMatch", "")
+        # The listing may have given none; and not every server compares it for us.
+        if etag and _plain(self._request.setdefault("IfMatch", etag)) != _plain(etag):
+            self._drop()
+            raise StoreError("changed", "changed after it was listed")
         sent = answer.get("ContentLength", end - position)
         if sent != end - position:
             self._drop()
@@ -139,3 +154,7 @@ class S3Body(ObjectRaw):
     def close(self) -> None:
         self._drop()
         super().close()
+
+
+def _plain(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')

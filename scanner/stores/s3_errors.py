@@ -19,8 +19,25 @@ _WRONG_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "Invalid
 _EXPIRED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
 )
+# Requests that the SDK sends on its own to get credentials.
+_SIGNING_IN = frozenset(
+    {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "GetRoleCredentials",
+     "CreateToken", "CreateOAuth2Token"}
+)  # fmt: skip
+_NOT_SIGNED_IN = (
+    sdk.NoCredentialsError,
+    sdk.NoAuthTokenError,
+    sdk.PartialCredentialsError,
+    sdk.CredentialRetrievalError,
+    sdk.TokenRetrievalError,
+    sdk.SSOTokenLoadError,
+    sdk.UnauthorizedSSOTokenError,
+)
 _OTHER_REGION = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+)
+_ARCHIVES = frozenset(
+    {"GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING", "ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"}
 )
 _BUSY = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")  # the server's own text: printed only if it looks so
@@ -41,6 +58,25 @@ def is_busy(error: sdk.ClientError) -> bool:
 
 def short(error: Exception) -> str:
     return code(error) if isinstance(error, sdk.ClientError) else type(error).__name__
+
+
+def expired(error: Exception) -> str | None:
+    """What tells that no further request would fare better: the credentials; None if none does.
+
+    Meant for stores that have been reached before: then a key that is unknown was withdrawn.
+    """
+    match error:
+        case sdk.ClientError():
+            found = code(error)
+            if found in _EXPIRED or found == "InvalidAccessKeyId":
+                return found
+            if error.operation_name in _SIGNING_IN and not is_busy(error):
+                return found
+        case RuntimeError() if "still expired" in str(error):  # botocore's RefreshableCredentials
+            return "still expired"
+        case _ if isinstance(error, _NOT_SIGNED_IN):
+            return type(error).__name__
+    return None
 
 
 def start_error(error: Exception, where: str, endpoint: str) -> ScannerError:
@@ -77,6 +113,7 @@ def start_error(error: Exception, where: str, endpoint: str) -> ScannerError:
 
 def _refused(error: sdk.ClientError, where: str, endpoint: str) -> ScannerError:
     found = code(error)
+    versions = error.operation_name == "ListObjectVersions"
     if found == "NoSuchBucket":
         return UsageError(f"{where}: no such bucket; check the name and the endpoint")
     if found in _WRONG_KEYS:
@@ -93,9 +130,10 @@ def _refused(error: sdk.ClientError, where: str, endpoint: str) -> ScannerError:
     if found == "RequestTimeTooSkewed":
         return UsageError(f"{where}: this machine's clock is too far from the store's; set it")
     if status(error) in {401, 403}:
-        return StoreError(
-            "denied", f"{where}: no permission to list it ({found}); needs s3:ListBucket"
-        )
+        needed = "s3:" + ("ListBucketVersions" if versions else "ListBucket")
+        return StoreError("denied", f"{where}: no permission to list it ({found}); needs {needed}")
+    if versions and (status(error) == 501 or found == "NotImplemented"):
+        return UsageError(f"{where}: {endpoint} keeps no versions; leave out --all-versions")
     if found == "500":  # the SDK's own code for an answer that is no listing at all
         return UsageError(f"{where}: {endpoint} does not answer like an S3 store; check it")
     if is_busy(error):
@@ -113,7 +151,9 @@ def open_problem(error: Exception) -> tuple[Reason, str]:
         return "denied", f"the AWS SDK gave up ({short(error)})"
     found = code(error)
     if found == "InvalidObjectState":
-        return "denied", "archived; must be restored first"
+        told = [str(error.response.get(name, "")) for name in ("StorageClass", "AccessTier")]
+        where = ", ".join(name for name in told if name in _ARCHIVES)
+        return "denied", f"archived{' in ' * bool(where)}{where}; must be restored first"
     if found in _EXPIRED:
         return "denied", f"the credentials have expired ({found}); sign in again"
     if status(error) in {412, 416}:  # If-Match failed; shorter than listed

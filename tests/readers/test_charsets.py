@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -146,3 +147,34 @@ def test_long_texts_stay_texts(text: str, encoding: str) -> None:
 
 def test_one_letter_with_an_accent_is_no_korean() -> None:
     assert detect("a,b\nx,ü\n".encode()) == "utf-8"
+
+
+def test_a_long_line_before_a_foreign_one_takes_no_time() -> None:
+    """The search for lines with foreign characters was quadratic: minutes for one head."""
+    sample = b"some words " * 5_400 + b"\nna\xefve caf\xe9\n"
+    started = time.monotonic()
+    assert detect(sample) is not None
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+@pytest.mark.parametrize("ascii_bytes", [70_000, 200_000, 65_536 + (1 << 20) - 2])
+def test_the_first_character_beyond_ascii_may_come_late(encoding: str, ascii_bytes: int) -> None:
+    """Far behind the head, and cut by the end of a chunk."""
+    text = "plain words, ".ljust(ascii_bytes, "x") + "가 홍길동의 얼굴 사진과 여권번호\n" * 20
+    decoded = Decoded(io.BytesIO(text.encode(encoding)))
+    assert "".join(decoded) == text
+    assert decoded.undecodable == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+@pytest.mark.parametrize("cut", [1, 2])
+def test_the_only_character_beyond_ascii_is_cut_by_the_end_of_the_head(
+    encoding: str, cut: int
+) -> None:
+    start = "plain words, ".ljust(65_536 - cut, "x")
+    text = start + "홍길동의 얼굴 사진과 여권번호\n" * 20
+    raw = text.encode(encoding)
+    if encoding == "utf-8" or cut == 1:
+        assert decode_head(raw[:65_536]) == start
+    assert "".join(Decoded(io.BytesIO(raw))) == text

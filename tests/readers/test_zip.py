@@ -90,7 +90,9 @@ def test_names_are_only_names() -> None:
     with pytest.warns(UserWarning, match="Duplicate"):
         data = zipped([(name, PNG) for name in names])
     found = list(READER.read(Blob(Location("x"), io.BytesIO(data)), "", ReadOptions()))
-    assert [part.location.name for part in found] == names
+    assert [part.location.name for part in found if isinstance(part, Blob)] == names
+    told = [part.detail for part in found if isinstance(part, Problem)]
+    assert told == ["zip: 1 members have the name of another"]
 
 
 def test_directories_are_skipped_but_not_what_hides_as_one() -> None:
@@ -366,3 +368,24 @@ def test_other_archives_are_no_office_files() -> None:
         "mimetype",
         "a/xl/workbook.xml",
     }
+
+
+def test_sizes_beyond_every_offset() -> None:
+    """A local header whose 64-bit size lies: nothing raises, and what was found is kept."""
+    first = b"PK\x03\x04" + struct.pack("<5H3I2H", 45, 0, 0, 0, 0, 0, 3, 3, 1, 0) + b"aabc"
+    wide = struct.pack("<HHQQ", 1, 16, 2**64 - 1, 2**64 - 1)
+    for flags in (0, 8):
+        header = struct.pack("<5H3I2H", 45, flags, 0, 0, 0, 0, 2**32 - 1, 2**32 - 1, 1, len(wide))
+        found = parts(first + b"PK\x03\x04" + header + b"b" + wide + b"xyz")
+        assert ("x", "truncated") in problems(found)
+
+
+def test_a_directory_beyond_every_offset() -> None:
+    data = zipped({"a": b"1"}, zipfile.ZIP_STORED)
+    end64 = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 47, 2**64 - 1)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, len(data) - 22, 1)
+    end = struct.pack(
+        "<4s4H2IH", b"PK\x05\x06", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, 0
+    )
+    found = parts(data[:-22] + end64 + locator + end)
+    assert not [p for p in found if isinstance(p, Problem) and "OverflowError" in p.detail]

@@ -369,3 +369,38 @@ def test_random_access_equals_the_file(tmp_path: Path) -> None:
             assert stream.read(count) == data[start : start + count]
         assert stream.seek(-5, io.SEEK_END) == len(data) - 5
         assert stream.read() == data[-5:]
+
+
+def test_the_file_as_it_is_now(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    file = tmp_path / "d" / "x"
+    file.write_bytes(b"1")
+    store = open_store(StoreSpec(str(tmp_path)))
+    info = only(store)
+    assert store.renewed(info) == info
+    file.write_bytes(b"22")
+    now = store.renewed(info)
+    assert now is not None
+    assert (now.key, now.size, read(store, now)) == ("d/x", 2, b"22")
+    store.sign_in_again()
+    open_files = descriptors()
+    file.unlink()
+    assert store.renewed(info) is None
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"elsewhere")
+    file.symlink_to(outside)
+    with pytest.raises(StoreError) as caught:  # never followed out of what was listed
+        store.renewed(info)
+    assert caught.value.reason == "changed"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(StoreError) as caught:
+        store.renewed(info)
+    assert caught.value.reason == "changed"
+    assert store.renewed(ObjectInfo("d/\0", 1)) is None
+    assert store.renewed(ObjectInfo("../x", 1)) is None
+    assert descriptors() == open_files
+    file.unlink()
+    file.write_bytes(b"333")
+    single = open_store(StoreSpec(str(file)))
+    assert single.renewed(only(single)) == only(single)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import io
 import random
 import socket
 import subprocess
@@ -11,13 +12,14 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scanner.errors import StoreError, UsageError
+from scanner.errors import CredentialsExpired, StoreError, UsageError
 from scanner.model import ObjectInfo, StoreSpec
 from scanner.stores import Store, open_store
 from scanner.stores.remote import RemoteStore, _moment
@@ -84,8 +86,17 @@ def test_an_ftp_server(ftp: str, tmp_path: Path) -> None:
     (info,) = single.list()
     assert (info.key, read(single, info)) == ("sp ace.jpg", b"1")
 
+    with ThreadPoolExecutor(4) as pool:  # one line to the server, many threads
+        several = list(pool.map(lambda n: read(store, found[("big", "d/얼굴/x")[n % 2]]), range(8)))
+    assert several == [BIG, b"22"] * 4
+
+    assert store.renewed(found["big"]) == found["big"]
     (tmp_path / "big").write_bytes(b"other")
     (tmp_path / "z").unlink()
+    now = store.renewed(found["big"])
+    assert now is not None
+    assert (now.key, now.size, read(store, now)) == ("big", 5, b"other")
+    assert store.renewed(found["z"]) is None
     for key, reason in (("big", "changed"), ("z", "vanished")):
         with pytest.raises(StoreError) as caught:
             store.open(found[key])
@@ -174,6 +185,90 @@ def test_listings_that_repeat_themselves_end(monkeypatch: pytest.MonkeyPatch) ->
     ]
     with pytest.raises(StoreError, match="outside the target"):
         list(over(monkeypatch, {"b": [entry("elsewhere/x")]}).list())
+
+
+# ---------------------------------------------------------------- credentials that expire
+
+
+class Cloud:
+    """Drivers made one after the other; those below `good` are told 401."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.good = 1
+        self.made = 0
+        monkeypatch.setattr("fsspec.core.url_to_fs", lambda url, **options: (self.driver(), "b"))
+        monkeypatch.setattr("scanner.stores.remote._check_driver", lambda scheme: None)
+
+    def driver(self) -> Any:
+        cloud, listed = self, Driver({"b": [entry("b/x", 3, etag="e")]})
+        cloud.made += 1
+        number = cloud.made
+
+        class Refused(Exception):
+            code = 401
+
+        def check() -> None:
+            if number < cloud.good:
+                raise Refused("secret text")
+
+        class Signed:
+            def info(self, path: str) -> dict[str, Any]:
+                check()
+                return listed.info(path)
+
+            def ls(self, path: str, detail: bool) -> list[dict[str, Any]]:
+                check()
+                return listed.ls(path, detail)
+
+            def open(self, path: str, mode: str) -> Any:
+                check()
+
+                class File(io.BytesIO):
+                    def read(self, count: int | None = -1) -> bytes:
+                        check()
+                        return super().read(count)
+
+                return File(b"abc")
+
+        return Signed()
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_cloud_credentials_are_renewed_once(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    cloud = Cloud(monkeypatch)
+    store = RemoteStore(StoreSpec(f"{scheme}://b"), scheme)
+    (info,) = store.list()
+    early = store.open(info)
+    cloud.good = 2
+    assert early.read() == b"abc"  # opened by the old driver, read by the new one
+    assert read(store, info) == b"abc"
+    late = store.open(info)
+    cloud.good = 9
+    for again in (late.read, store.list().__next__, lambda: store.open(info)):
+        with pytest.raises(CredentialsExpired) as caught:
+            again()
+        assert "secret" not in str(caught.value)
+    assert isinstance(getattr(late, "failure", None), CredentialsExpired)
+    assert cloud.made == 3
+    with pytest.raises(CredentialsExpired):
+        store.sign_in_again()
+    cloud.good = 5
+    store.sign_in_again()
+    assert [read(store, row) for row in store.list()] == [b"abc"]
+    assert cloud.made == 5
+    early.close()
+    late.close()
+
+
+def test_a_page_that_wants_a_password_is_only_that_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(monkeypatch)
+    store = RemoteStore(StoreSpec("https://host/"), "https")
+    cloud.good = 9
+    with pytest.raises(StoreError) as caught:
+        store.open(ObjectInfo("x", 3, "e"))
+    assert caught.value.reason == "denied"
+    assert not isinstance(caught.value, CredentialsExpired)
+    assert cloud.made == 1
 
 
 @pytest.mark.parametrize(
