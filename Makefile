@@ -29,6 +29,7 @@ test-slow: $(VENV)/.installed-dev
 
 # Every parser, with coverage (atheris), one target after the other; what is found lies in .fuzz.
 fuzz: $(VENV)/.installed-dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.run all --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.installed-dev

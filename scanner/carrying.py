@@ -115,7 +115,11 @@ class _Group:
     def usable(self) -> Flags:
         """Of each object: whether its outcome may be taken over."""
         rows = self.coverage
-        bad = pc.invert(pc.is_in(rows.column("state"), value_set=_CAN_STAND))
+        state = rows.column("state")
+        fine = pc.or_(pc.equal(state, "scanned"), pc.equal(state, "unchanged"))
+        if fine.true_count == len(rows):
+            return np.ones(len(self.objects), bool)
+        bad = pc.invert(pc.is_in(state, value_set=_CAN_STAND))
         if self.finished:
             bad = pc.or_(bad, _may_pass(rows))
         usable: Flags = np.ones(len(self.objects), bool)
@@ -123,6 +127,17 @@ class _Group:
             numbers = column(rows.filter(bad), "n")
             usable = ~np.isin(column(self.objects, "n"), numbers)
         return usable
+
+    def known(self, looks: Collection[str]) -> Flags:
+        """Of each object: whether it was looked at in one of these ways."""
+        column_ = self.objects.column("look")
+        if pc.equal(column_, column_[0]).true_count == len(column_):  # mostly
+            first = column_[0].as_py()
+            return np.full(len(column_), first in looks and first != "")
+        known: Flags = pc.is_in(
+            column_, value_set=pa.array(sorted(set(looks) - {""}), pa.string())
+        ).to_numpy(zero_copy_only=False)
+        return known
 
     def find(self, chunk: Chunk) -> tuple[Numbers, Flags]:
         """For each object of the chunk: where it is among `objects` (-1: not there), and whether
@@ -226,7 +241,6 @@ class Carrier:
         wanted = chunk.wanted.copy()
         done = np.zeros(len(wanted), bool)
         found: list[tuple[Generation, _Group, _Moved, Numbers]] = []
-        known_looks = pa.array(sorted(set(looks) - {""}), pa.string())
         for generation in earlier:
             if not wanted.any():
                 break
@@ -237,12 +251,10 @@ class Carrier:
                 place = np.maximum(at, 0)
                 take = same & wanted & ~done & group.usable[place]
                 if take.any():
-                    look = group.objects.column("look")
-                    known = pc.is_in(look, value_set=known_looks).to_numpy(zero_copy_only=False)
-                    take &= known[place]
+                    take &= group.known(looks)[place]
                 if generation.selection != selection:
                     for number in np.flatnonzero(take).tolist():
-                        was = look[int(at[number])].as_py()
+                        was = group.objects.column("look")[int(at[number])].as_py()
                         take[number] = accept is not None and accept(chunk.infos[number], was)
                 take &= self._spread_usable(generation, group, take, at)
                 if take.any():

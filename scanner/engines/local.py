@@ -44,6 +44,8 @@ TICK_SECONDS = 0.2
 HUNGRY_SECONDS = 0.02
 SCAN_TIME_GRACE_SECONDS = 30  # a worker ends an object that takes too long itself; else this later
 STRIKES = 2
+START_SECONDS = 300  # a cold disk, a busy machine
+MOST_FAILED_STARTS = 5  # workers killed while they started
 MOST_MEMORY = 0.7  # of max_memory, from which on a death is put down to memory
 CLOCK_TICK_NS = 50_000_000  # far above the resolution of any file system's ctime
 _LAST = 2**31 - 1  # position of a row that stands after all others of its object
@@ -77,6 +79,7 @@ class _Process:
     pulse: wire.Pulse
     batches: deque[int] = field(default_factory=deque)  # objects not yet reported, per batch sent
     tasks: deque[Task] = field(default_factory=deque)  # all of them, in order
+    started: float = field(default_factory=time.monotonic)
     ready: bool = False
     leaving: bool = False  # it said so: nobody's fault
     at: int = -1  # the object it was at when last looked at, since `at_since`
@@ -128,6 +131,7 @@ class LocalEngine:
         self._remarks: dict[int, str] = {}  # on objects that were replaced after they were listed
         self._partly: set[int] = set()  # objects of which some rows have been yielded already
         self._supplied_all = False
+        self._failed_starts = 0
         self.sandboxes: set[str] = set()  # levels that the workers reported
         self.paused: CredentialsExpired | None = None
         self.unreached = 0  # objects given up because of that
@@ -433,8 +437,11 @@ class LocalEngine:
 
     def _overdue(self, worker: _Process, now: float) -> str | None:
         """Why a worker has to be ended, if it has to."""
+        if not worker.ready:
+            late = now - worker.started > START_SECONDS
+            return f"it did not start within {START_SECONDS} seconds" if late else None
         number = worker.pulse.number
-        if not worker.ready or not worker.tasks or number < 0:
+        if not worker.tasks or number < 0:
             return None
         worker.held_bytes = _data_bytes(worker.process.pid)
         if number != worker.at:
@@ -458,8 +465,12 @@ class LocalEngine:
         self._forget(worker)
         code = worker.process.returncode
         if not worker.ready:
-            hint = "CONSENTRY_DEBUG=1 shows why"
-            raise ScannerError(f"a worker process could not start (exit code {code}); {hint}")
+            worker.pulse.close()
+            self._failed_starts += 1
+            if code >= 0 or self._failed_starts > MOST_FAILED_STARTS:
+                hint = "CONSENTRY_DEBUG=1 shows why"
+                raise ScannerError(f"a worker process could not start (exit code {code}); {hint}")
+            return  # somebody killed it: another one is started
         number = worker.pulse.number
         worker.pulse.close()
         if reason == "crash":

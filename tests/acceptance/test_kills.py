@@ -187,7 +187,9 @@ def test_03_a_full_disk_under_the_ledger(tmp_path: Path) -> None:
     """ENOSPC at every point → exit 3, database good, resume completes."""
     found = scans.sweep(tmp_path, "full", "small", 16)
     assert found["failures"] == {}
-    assert found["tried"] == found["stopped"] > 4
+    assert found["tried"] > 8
+    # all but the copying of the journal when it is closed, which may wait for the next run
+    assert found["tried"] - 2 <= found["stopped"] <= found["tried"]
 
 
 @pytest.mark.slow

@@ -82,9 +82,9 @@ def test_35_hostile_names_are_safe_and_round_trip(consentry: Run, tmp_path: Path
     result = consentry("scan", target, *flags, "-f", "parquet", "-o", "r.parquet", cwd=work)
     assert result.code in (3, 4)
     texts = {f: (work / f"r.{f}").read_bytes().decode("utf-8", "strict") for f in FORMATS}
-    for name, text in {**texts, "terminal": _shown(result)}.items():
+    for where, text in {**texts, "terminal": _shown(result)}.items():
         for char in ACTING:
-            assert char not in text, (name, char)
+            assert char not in text, (where, char)
     assert (work / "r.json").stat().st_mode & 0o777 == 0o600
 
     for row in csv.reader(io.StringIO(texts["csv"], newline="")):
@@ -124,11 +124,9 @@ def _raw(shown: str) -> bytes:
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["\x1b[2J", "a\nconsentry: all is well", "gpj.\u202eexe", "\x9b1m"]
-)
-def test_35_error_messages_are_one_safe_line(consentry: Run, name: str) -> None:
+def test_35_error_messages_are_one_safe_line(consentry: Run) -> None:
     """The same for what goes wrong: names stand in error messages, too."""
+    name = "\x1b[2J\nconsentry: all is well\r gpj.\u202eexe \x9b1m"
     for args in (
         ("scan", name),
         ("report", name),

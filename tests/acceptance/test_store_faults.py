@@ -153,7 +153,7 @@ def faulty(server: str, writer: Any, tmp_path_factory: pytest.TempPathFactory) -
         proxy.add(refuse(503, "SlowDown"), key="busy-twice.csv", times=2)
         proxy.add(refuse(503, "SlowDown"), key="busy.csv")
         proxy.add(truncated(700), key="cut-once.csv", times=1)
-        proxy.add(truncated(700), key="cut.csv")
+        proxy.add(truncated(10), key="cut.csv")
         proxy.add(flipped(900), key="flipped.csv")
         proxy.add(
             meanwhile(lambda: writer.put_object(Bucket="faulty", Key="overwritten.csv",

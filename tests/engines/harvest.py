@@ -14,10 +14,11 @@ MAX_BYTES = 300_000  # the large ones are about limits, not about formats
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    from scanner.readers import streams
     from tests.readers import looking, tabling
 
     folder = Path(os.environ["HARVEST"])
-    original = looking.take_head
+    original = streams.take_head
 
     def take_head(stream: BinaryIO) -> tuple[bytes, BinaryIO]:
         if isinstance(stream, io.BytesIO) and stream.getbuffer().nbytes <= MAX_BYTES:

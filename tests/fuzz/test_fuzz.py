@@ -10,7 +10,7 @@ from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import all_targets
 
-BUDGET_S = 1.0
+BUDGET_S = 0.8
 TARGETS = all_targets()
 
 

@@ -124,6 +124,24 @@ def test_refused_in_one_line(text: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "starts_with(purpose, 'one\ntwo') = 'x'",
+        "kind = 'biometric.\r\nface'",
+        "purpose = date " + "'a\n" * 3 + "'",
+        "lower('" + "long \n" * 300 + "') = 1",
+    ],
+)
+def test_what_is_repeated_stays_one_short_line(text: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        condition(text)
+    message = str(caught.value)
+    assert message.startswith(PLACE)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 500
+
+
 def test_only_texts_and_truths_are_conditions() -> None:
     assert to_sql(parse(True, PLACE, COLUMNS).node) == "TRUE"
     for wrong in (1, None, ["linked"], {"a": "b"}):

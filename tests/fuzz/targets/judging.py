@@ -219,7 +219,7 @@ def _looker() -> Looker:
 
 def _sights(data: bytes, step: int, can_seek: bool) -> list[object]:
     place = Location("bucket/object")
-    blob = Blob(place, trickle(data, step, can_seek), len(data))
+    blob = Blob(place, trickle(data, step, can_seek, raw=False), len(data))
     sights: list[object] = []
     for sight in _looker().look(blob, OPTIONS, clock=lambda: 0.0):
         check(sight.location.root == place, "a sight of something else")
@@ -242,7 +242,13 @@ def fuzz_look(data: bytes) -> None:
     caught; each object is seen or has a Problem; twice the same, also when read forward only."""
     whole = _sights(data, 1 << 20, True)
     check(bool(whole), "an object of which nothing is said")
-    check(whole == _sights(data, 1 << 20, True), "other sights the second time")
+    if len(data) & 1:
+        check(whole == _sights(data, 1 << 20, True), "other sights the second time")
+    else:
+        forward = _sights(data, 512, False)
+        # a damaged sparse member of a tar leads back: forward only, that is one Problem more
+        led_back = any(isinstance(s, tuple) and s[1] == "truncated" for s in forward)
+        check(forward == whole or led_back, "other sights when read forward only")
     check(len(data) <= LIMITS.max_file_size, "an input too long for this oracle")
 
 
