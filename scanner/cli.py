@@ -399,8 +399,12 @@ def init(force: bool) -> None:
 
 @consentry.command()
 @click.argument("target", metavar="TARGET")
-@_flag("--config", type=click.Path(path_type=Path), metavar="FILE",
-       help="Default: consentry.yaml here; its `stores` options count as in a scan.")
+@_flag(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Default: consentry.yaml here; its `stores` options count as in a scan.",
+)
 @_flag("--profile", help="AWS profile for s3:// targets.")
 @_flag("--endpoint-url", metavar="URL", help="S3 endpoint, e.g. http://127.0.0.1:9000.")
 @_flag("--region", help="S3 region.")
@@ -482,6 +486,7 @@ def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Se
     settings = _settings(targets, options)
     _reports(options, settings.formats)  # a wrong -o is said now, not after hours of looking
     _signing_key(options)
+    from scanner.scan import PAUSED
     from scanner.scan import scan as run_scan
     from scanner.subjects import SubjectKey
 
@@ -496,6 +501,9 @@ def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Se
             stop=stop,
             on_progress=show,
         )
+    for note in run.info.notes:
+        if note.startswith(PAUSED):  # also when quiet: somebody has to act
+            click.echo(f"consentry: {_visible(note)}", err=True)
     _say(f"run saved in {run.folder}", options)
     return run, settings
 

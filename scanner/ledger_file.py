@@ -191,6 +191,8 @@ class LedgerFile:
                 self._database.execute(f"PRAGMA {pragma}").fetchall()
         except sqlite3.Error as error:
             raise self._judged(error) from None
+        except ValueError as error:  # SQLite's message quotes damaged names
+            raise _Damaged("the ledger was damaged") from error
 
     def _check(self) -> None:
         """Read everything once. Raises _Damaged unless all of it is as it was written."""

@@ -29,6 +29,7 @@ from scanner.stores import open_store, public_url
 from scanner.subjects import SubjectKey
 
 CLEAN, VIOLATIONS, WRONG_USE, INCOMPLETE, BOTH, INTERRUPTED = 0, 1, 2, 3, 4, 130
+PAUSED = "paused: "  # begins the note of a run that could not go on
 _LEVELS_THAT_FAIL = {
     "error": ("error",),
     "warning": ("error", "warning"),
@@ -94,9 +95,9 @@ def scan(
         if expired is not None:
             left = f"{engine.unreached} objects listed and not looked at"
             listing.at_target(expired.store, "interrupted", f"{expired.detail}; {left}")
+            url = public_url(specs[expired.store].url)
             notes.append(
-                f"paused: {expired.detail}; sign in again and continue with "
-                "`consentry scan --resume`"
+                f"{PAUSED}{url}: {expired.detail}, then continue with `consentry scan --resume`"
             )
         book.listed = listing.count - engine.unreached
 
@@ -247,7 +248,7 @@ def _complete(book: Ledger) -> bool:
 
 def _open_one(settings: Settings, url: str) -> BinaryIO:
     """A manifest or registry that lies on a store."""
-    store = open_store(settings.store_spec(url))
+    store = open_store(replace(settings.store_spec(url), all_versions=False))
     found = next(iter(store.list()), None)
     if found is None:
         raise UsageError("there is no such object")

@@ -48,11 +48,12 @@ _ADDRESS = re.compile(r"(?<=://).*", re.DOTALL)
 
 
 def shown(text: str) -> str:
-    """What a file says, as a message may repeat it: quoted, short, of an address the scheme only.
+    """What a file says, as a message may repeat it: quoted, short, nothing before an @.
 
     An address may hold a password, and may stand anywhere when a quote or a colon is missing.
     """
-    return repr(_ADDRESS.sub("…", text)[:80])
+    before, at, host = _ADDRESS.sub("…", text).rpartition("@")
+    return repr(("…" + at + host if at else before + host)[:80])
 
 
 class _PlainLoader(_Loader):

@@ -121,6 +121,7 @@ def test_passwords_are_not_in_what_gets_printed(load: Callable[..., Settings]) -
         'registries: {transfersql://u:hunter2@db/x", table: t}: 1}',
         "registries: {'postgresql://u:hunter2@db/x': t}",
         "fail_on: postgresql://u:hunter2@db/x",
+        "registries: {'postgresql/u:hunter2@db/x': t}",
         "stores: {'s3://u:hunter2@b': {colour: red}}",
         "datasets: [{id: a, legal_basis: 's3://u:hunter2@b'}]",
         "datasets: [{id: 's3://u:hunter2@b'}, {id: 's3://u:hunter2@b'}]",

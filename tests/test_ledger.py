@@ -372,8 +372,8 @@ def test_another_way_of_looking(tmp_path: Path) -> None:
     infos = [info("a"), info("b"), info("c")]
     a_run(
         tmp_path,
-        [obj(n, f, look=look) for n, (f, look) in enumerate(zip(infos, ["x", "", "y"], strict=True))],
-    )  # fmt: skip
+        [obj(0, infos[0], look="x"), obj(1, infos[1], look=""), obj(2, infos[2], look="y")],
+    )
     book = begin(tmp_path)
     assert book.carry(0, 0, infos, {"x", ""}, None) == [True, False, False]
     assert book.carry(0, 3, infos, set(), None) == [False] * 3
@@ -703,7 +703,7 @@ def test_edited(tmp_path: Path, statement: str) -> None:
     assert "everything is read afresh" in notes[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"SQLite format 3\0", bytes(100_000)])
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0", bytes(100_000)])
 def test_no_database(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(content)
     book = begin(tmp_path)
@@ -768,19 +768,33 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
 
 _WRITER = """
 import sys
+from datetime import datetime, UTC
 from pathlib import Path
-from tests.test_ledger import LOOKS, add, begin, info, obj, seen
+from scanner.ledger import Ledger, Rows, Target
+from scanner.model import ObjectInfo
+from scanner.subjects import SubjectKey
 folder, total = Path(sys.argv[1]), int(sys.argv[2])
-book = begin(folder)
-infos = [info(f"k{n:05}") for n in range(total)]
+def seen(n, i):
+    name = f"{n}/{i}"
+    return (n, 1, i, name, "1" * 32, "biometric.face", None, "content", 1, 0.5, "certain",
+            [1.0, 2.0, 3.0, 4.0], "centerface", "1", None, "d", name, name)
+book = Ledger.open(folder, SubjectKey(b"k" * 32))
+started = datetime(2026, 11, 22, tzinfo=UTC)
+book.begin("r", started, [Target("base", "selection", "/data")], ["/data"])
+infos = [ObjectInfo(f"k{n:05}", 10, "v") for n in range(total)]
 print("go", flush=True)
 for first in range(0, total, 50):
-    done = book.carry(0, first, infos[first : first + 50], LOOKS, None)
+    done = book.carry(0, first, infos[first : first + 50], {"look"}, None)
     for n, known in enumerate(done, first):
         if known:
             continue
-        add(book, [], [seen(n, 0)])
-        add(book, [obj(n, infos[n], spread=True)], [seen(n, 1)])
+        spread = n % 20 == 0
+        if spread:
+            book.add(Rows(0, [], [seen(n, 0)], []))
+        key = infos[n].key
+        row = (n, 1, 0, key, "look", spread, f"/data/{key}", "v", 10, "text/csv", "d", "scanned",
+               None, None, 1, 1, True)
+        book.add(Rows(0, [row], [seen(n, 1)] if spread else [seen(n, 0), seen(n, 1)], []))
     book.commit()
     print(first, flush=True)
 book.finish()
@@ -789,10 +803,12 @@ book.close()
 """
 
 
-def test_killed_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_killed_at_any_moment(tmp_path: Path, kills: int) -> None:
     """What was committed is there after SIGKILL, and the run that goes on ends like any other."""
-    total, order, ended, committed = 3_000, random.Random(9), False, 0
-    for attempt in range(12):
+    total, order, committed = 250 * kills, random.Random(9), 0
+    infos = [info(f"k{n:05}") for n in range(total)]
+    for kill in range(kills + 1):
         writer = subprocess.Popen(
             [sys.executable, "-c", _WRITER, tmp_path, str(total)],
             stdout=subprocess.PIPE,
@@ -801,26 +817,23 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "go\n"
-        if attempt < 8:
-            time.sleep(order.random() * 0.3)
+        if kill < kills:
+            time.sleep(order.random() * 0.1)
             writer.send_signal(signal.SIGKILL)
         said = writer.communicate()[0].split()
-        numbers = [int(word) for word in said if word.isdigit()]
-        committed = max([committed, *numbers])
-        book = Ledger.open(tmp_path, KEY)
-        assert book.notes == []
-        assert (book.interrupted() is None) or "end" not in said
-        book.close()
+        committed = max([committed, *(int(word) + 50 for word in said if word.isdigit())])
+        check = Ledger.open(tmp_path, KEY)
+        assert check.notes == []
         if "end" in said:
-            ended = True
-            break
-        check = begin(tmp_path)
-        infos = [info(f"k{n:05}") for n in range(committed)]
-        assert all(check.carry(0, 0, infos, LOOKS, None))
+            assert check.interrupted() is None
+        check.begin("check", NOW, [TARGET], ["/data"])
+        assert all(check.carry(0, 0, infos[:committed], LOOKS, None))
         check.close()
-    assert ended
+        if "end" in said:
+            break
+    assert "end" in said
     last = begin(tmp_path)
-    assert all(last.carry(0, 0, [info(f"k{n:05}") for n in range(total)], LOOKS, None))
+    assert all(last.carry(0, 0, infos, LOOKS, None))
     found = tables(last, total, tmp_path / "run")
     assert len(found["coverage"]) == total
     expected = [f"{n}/{i}" for n in range(total) for i in range(2)]

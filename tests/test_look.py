@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
+import tarfile
 import zipfile
 from collections.abc import Iterator
 
@@ -102,3 +105,38 @@ def test_a_sign_of_life_after_each_part() -> None:
         isinstance(s, Seen) for s in Looker([]).look(blob, ReadOptions(), lambda: beats.append(1))
     )
     assert len(beats) > 3
+
+
+def test_a_sign_of_life_within_a_long_read() -> None:
+    """A tar of folders yields nothing at all, for as long as anybody likes."""
+    info = tarfile.TarInfo("folder")
+    info.type = tarfile.DIRTYPE
+    content = gzip.compress(info.tobuf() * 40_000)
+    beats: list[float] = []
+    now = itertools.count()
+    blob = Blob(Location("x"), io.BytesIO(content), len(content))
+    sights = list(
+        Looker([]).look(blob, ReadOptions(), lambda: beats.append(0.0), lambda: float(next(now)))
+    )
+    assert [s.location for s in sights if isinstance(s, Seen)] == [blob.location]
+    assert len(beats) > 3
+
+
+def test_time_that_is_up_stops_what_yields_nothing() -> None:
+    info = tarfile.TarInfo("folder")
+    info.type = tarfile.DIRTYPE
+    content = gzip.compress(info.tobuf() * 40_000, 0)
+    now = itertools.count()
+    blob = Blob(Location("x"), io.BytesIO(content), len(content))
+    options = ReadOptions(limits=Limits(max_scan_time=20))
+    sights = list(Looker([]).look(blob, options, clock=lambda: float(next(now))))
+    assert [(s.reason, s.detail) for s in sights if isinstance(s, Problem)] == [
+        ("timeout", "takes longer than 20 seconds (max_scan_time)")
+    ]
+
+
+def test_limits_are_named_once() -> None:
+    limits = Limits(max_ratio=20, ratio_after=1 << 20)
+    sights = _look(_zip(a=_zip(b=bytes(4 << 20), c=_png(9, 9)), d=_png(9, 9)), limits)
+    told = [s.detail for s in sights if isinstance(s, Problem) and "max_" in s.detail]
+    assert told == ["unfolds to more than 20 times its size (max_ratio)"]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from scanner.context import cells
 from scanner.context.cells import BadCell
-from scanner.context.sources import OpenUrl, Source, missing_column, open_source
+from scanner.context.sources import OpenUrl, Source, missing_column, open_source, public_name
 from scanner.countries import country
 from scanner.errors import ConfigError
 from scanner.model import DatasetSpec, ManifestSpec, printable
@@ -61,6 +61,7 @@ def read_manifest(
     if spec is None:
         return MANIFEST_ROWS.empty_table()
     places = _Places(spec.path, targets)
+    name = public_name(spec.path)
     batches: list[pa.RecordBatch] = []
     rows = 0
     with open_source(spec.path, open_url) as source:
@@ -74,7 +75,7 @@ def read_manifest(
             except BadCell as bad:
                 row = rows + bad.index + 1
                 raise ConfigError(
-                    f"{spec.path}: row {row}, column {spec.location!r}: expected {bad.expected}"
+                    f"{name}: row {row}, column {spec.location!r}: expected {bad.expected}"
                 ) from None
             try:
                 subjects = (
@@ -83,13 +84,13 @@ def read_manifest(
                     else pa.nulls(size, pa.string())
                 )
             except ConfigError as error:
-                raise ConfigError(f"{spec.path}: column {spec.subject!r}: {error}") from None
+                raise ConfigError(f"{name}: column {spec.subject!r}: {error}") from None
             batches.append(
                 pa.RecordBatch.from_arrays(
                     [
                         pa.repeat(pa.scalar(dataset.id), size),
                         pa.array(np.arange(rows, rows + size)),
-                        pa.repeat(pa.scalar(printable(spec.path)), size),
+                        pa.repeat(pa.scalar(printable(name)), size),
                         candidates,
                         subjects,
                         _countries(values.get("jurisdiction"), size),
@@ -101,7 +102,7 @@ def read_manifest(
             )
             rows += size
     if not rows:
-        raise ConfigError(f"{spec.path}: the manifest of dataset {dataset.id!r} has no rows")
+        raise ConfigError(f"{name}: the manifest of dataset {dataset.id!r} has no rows")
     return pa.Table.from_batches(batches, MANIFEST_ROWS)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import io
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,63 +57,75 @@ class ManifestFormat:
     open: Callable[[BinaryIO, str], Source]  # a seekable stream at 0, what messages call it
 
 
+_LOGIN = re.compile(r"(?<=://)[^/]*@")
+_CONTAINER = re.compile(r"(?:abfss?|wasbs?|az)://[^/:]*@")  # no login: the container of an account
+
+
+def public_name(where: str) -> str:
+    """A path or a URL as messages and tables call it: without user, password and signature."""
+    if _CONTAINER.match(where):
+        return where
+    signed = where.startswith(("http://", "https://"))
+    bare = re.split(r"[?#]", where, maxsplit=1)[0] if signed else where
+    return _LOGIN.sub("", bare, count=1)
+
+
 @contextmanager
 def open_source(where: str, open_url: OpenUrl | None = None) -> Iterator[Source]:
     """The table in the file `where`: an absolute path, or a URL that `open_url` opens. Raises
     ConfigError."""
-    stream = _open(where, open_url)
+    name = public_name(where)
+    stream = _open(where, name, open_url)
     try:
         with stream:
             head = stream.read(HEAD_BYTES)
             if not head.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"):
-                raise ConfigError(
-                    f"{where}: is empty; a table without rows still has a header line"
-                )
+                raise ConfigError(f"{name}: is empty; a table without rows still has a header line")
             for known in formats():
                 if known.recognises(head):
                     if not stream.seekable():
                         stream = cast("BinaryIO", io.BytesIO(head + stream.read()))
                     stream.seek(0)
-                    yield known.open(stream, where)
+                    yield known.open(stream, name)
                     return
             kind = (
                 " (compressed; unpack it first)"
                 if head[:2] in (b"\x1f\x8b", b"PK", b"BZ", b"(\xb5", b"\xfd7")
                 else ""
             )
-            raise ConfigError(f"{where}: not a CSV, JSON Lines or Parquet file{kind}")
+            raise ConfigError(f"{name}: not a CSV, JSON Lines or Parquet file{kind}")
     except OSError as error:
         raise ConfigError(
-            f"{where}: cannot be read ({error.strerror or type(error).__name__})"
+            f"{name}: cannot be read ({error.strerror or type(error).__name__})"
         ) from None
     except ScannerError as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{name}: {error}") from None
 
 
-def _open(where: str, open_url: OpenUrl | None) -> BinaryIO:
+def _open(where: str, name: str, open_url: OpenUrl | None) -> BinaryIO:
     if "://" in where:
         if open_url is None:
             raise ConfigError(
-                f"{where}: only local files can be read here; copy it, and give its path"
+                f"{name}: only local files can be read here; copy it, and give its path"
             )
         try:
             return open_url(where)
         except ScannerError as error:
-            raise ConfigError(f"{where}: {error}") from None
+            raise ConfigError(f"{name}: {error}") from None
         except Exception as error:  # of a store's driver; its text may hold anything
-            raise ConfigError(f"{where}: cannot be opened ({type(error).__name__})") from None
+            raise ConfigError(f"{name}: cannot be opened ({type(error).__name__})") from None
     path = Path(where)
     try:
         if path.is_dir():
-            raise ConfigError(f"{where}: is a folder, expected a file")
+            raise ConfigError(f"{name}: is a folder, expected a file")
         return path.open("rb")
     except FileNotFoundError:
-        raise ConfigError(f"{where}: no such file") from None
+        raise ConfigError(f"{name}: no such file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(f"{where}: cannot be opened ({reason})") from None
+        raise ConfigError(f"{name}: cannot be opened ({reason})") from None
 
 
 def formats() -> list[ManifestFormat]:

@@ -190,20 +190,24 @@ class LocalEngine:
     def _open(self) -> None:
         try:
             self._opened.extend(self._sources.opened())
-            if self.paused is None:
-                while self._tasks and self._sources.has_room() and self._wants_more():
-                    source = self._sources.open(self._tasks[0])
-                    self._tasks.popleft()
-                    if source is not None:
-                        self._opened.append(source)
-        except CredentialsExpired as error:
+            self.paused = self.paused or self._sources.expired
+            while self.paused is None and self._tasks and self._has_room():
+                source = self._sources.open(self._tasks[0])
+                self._tasks.popleft()
+                if source is not None:
+                    self._opened.append(source)
+        except CredentialsExpired as error:  # its task is still the first one
             self.paused = self.paused or error
         if self.paused is not None:
-            self.unreached += len(self._tasks) + len(self._sources.tasks) + len(self._later)
+            # What is being opened in threads comes out of there, opened or refused at once.
+            self.unreached += len(self._tasks) + len(self._later) + self._sources.refused
+            self._sources.refused = 0
             self._tasks.clear()
             self._later.clear()
-            self._sources.close()
             self._supplied_all = True
+
+    def _has_room(self) -> bool:
+        return self._sources.has_room() and self._wants_more()
 
     def _wants_more(self) -> bool:
         return len(self._opened) < 2 * BATCH_OBJECTS

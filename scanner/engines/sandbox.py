@@ -47,7 +47,9 @@ QUIET: Mapping[str, str] = {
     "OPENBLAS_NUM_THREADS": "1",  # numpy's; and OpenCV's, which brings one of its own
     "OMP_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow
-    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.31 on
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime, seen in 1.31
+    # pyarrow's allocator would take 1 GiB at once, which would then be beyond any limit
+    "MIMALLOC_ARENA_EAGER_COMMIT": "0",
 }
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38

@@ -27,6 +27,7 @@ from scanner.stores import Store
 from scanner.stores.local import LocalStore
 
 Kind = Literal["file", "bytes", "ranges", "none"]
+Expired = Callable[[CredentialsExpired], None]
 WHOLE_BYTES = (
     8 << 20
 )  # remote objects up to this size are fetched whole, while others are looked at
@@ -49,15 +50,16 @@ class Source:
             os.close(self.fd)
 
 
-def open_source(store: Store, task: Task) -> Source:
+def open_source(store: Store, task: Task, expired: Expired) -> Source:
     """Open an object; one that was replaced after it was listed is opened as it is now.
 
-    What goes wrong is the source's `problem`. Raises CredentialsExpired only.
+    What goes wrong is the source's `problem`. Raises CredentialsExpired only; `expired` is told
+    where that happens later, while the object is being read.
     """
     remark = None
     for last in (False, True):
         try:
-            return replace(_open(store, task), remark=remark)
+            return replace(_open(store, task, expired), remark=remark)
         except CredentialsExpired as error:
             error.store = task.store
             raise
@@ -83,7 +85,7 @@ def open_source(store: Store, task: Task) -> Source:
     raise AssertionError  # the loop returns
 
 
-def _open(store: Store, task: Task) -> Source:
+def _open(store: Store, task: Task, expired: Expired) -> Source:
     local = isinstance(store, LocalStore)
     if task.info.size == 0 and not local:
         # An empty object has a name but no bytes; opening it would only cost a request. Local
@@ -100,7 +102,7 @@ def _open(store: Store, task: Task) -> Source:
         if isinstance(failure, StoreError):
             raise failure
         return Source(task, "bytes", _in_memory(data))
-    return Source(task, "ranges", _served(stream))
+    return Source(task, "ranges", _served(stream, expired))
 
 
 def _in_memory(data: bytes) -> int:
@@ -117,13 +119,14 @@ def _in_memory(data: bytes) -> int:
         return os.dup(file.fileno())
 
 
-def _served(stream: BinaryIO) -> int:
+def _served(stream: BinaryIO, expired: Expired) -> int:
     ours, theirs = socket.socketpair()
-    threading.Thread(target=_serve, args=(stream, ours), daemon=True, name="ranges").start()
+    arguments = (stream, ours, expired)
+    threading.Thread(target=_serve, args=arguments, daemon=True, name="ranges").start()
     return theirs.detach()
 
 
-def _serve(stream: BinaryIO, sock: socket.socket) -> None:
+def _serve(stream: BinaryIO, sock: socket.socket, expired: Expired) -> None:
     with stream, sock, contextlib.suppress(EOFError, OSError):
         while True:
             position, count = wire.asked_range(sock)
@@ -131,6 +134,8 @@ def _serve(stream: BinaryIO, sock: socket.socket) -> None:
                 stream.seek(position)
                 data = stream.read(min(count, WHOLE_BYTES))
             except StoreError as error:
+                if isinstance(error, CredentialsExpired):
+                    expired(error)
                 wire.answer_range(sock, b"", (error.reason, error.detail))
             except Exception as error:  # drivers fail in odd ways; their texts may hold hosts
                 detail = f"reading failed ({type(error).__name__})"
@@ -157,6 +162,8 @@ class Sources:
         self._waiting: dict[int, Task] = {}  # by number
         self._bytes = 0
         self._closed = False
+        self.refused = 0  # tasks that could not be opened because the credentials have expired
+        self.expired: CredentialsExpired | None = None
 
     @property
     def tasks(self) -> list[Task]:
@@ -170,7 +177,7 @@ class Sources:
         """The opened object, or None: it comes out of `opened` later."""
         store = self._stores[task.store]
         if isinstance(store, LocalStore) or task.info.size == 0:
-            return open_source(store, task)
+            return open_source(store, task, self._expire)
         if len(self._threads) < min(self._most, len(self._waiting) + 1):
             thread = threading.Thread(target=self._fetch, daemon=True, name="fetch")
             thread.start()
@@ -183,7 +190,9 @@ class Sources:
     def _fetch(self) -> None:
         while (task := self._asked.get()) is not None:
             try:
-                answer: Source | BaseException = open_source(self._stores[task.store], task)
+                answer: Source | BaseException = open_source(
+                    self._stores[task.store], task, self._expire
+                )
             except BaseException as error:
                 answer = error
             if self._closed:
@@ -193,16 +202,23 @@ class Sources:
             self._answered.put((task, answer))
             self._wake()
 
+    def _expire(self, error: CredentialsExpired) -> None:
+        self.expired = error
+
     def opened(self) -> Iterator[Source]:
-        """What has been opened since. Raises CredentialsExpired, its task still among `tasks`."""
+        """What has been opened since; what was refused for want of credentials is only counted."""
         with contextlib.suppress(queue.Empty):
             while True:
                 task, answer = self._answered.get_nowait()
-                if isinstance(answer, BaseException):
-                    raise answer
                 del self._waiting[task.number]
                 self._bytes -= _held(task)
-                yield answer
+                if isinstance(answer, CredentialsExpired):
+                    self.refused += 1
+                    self.expired = answer
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    yield answer
 
     def close(self) -> None:
         self._closed = True

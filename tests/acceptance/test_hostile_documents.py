@@ -155,10 +155,10 @@ def test_32_absurd_metadata(tmp_path: Path) -> None:
     seen = look(parquet(pa.table({"a": pa.nulls(2, nested)})))
     assert "depth" in seen.reasons
     large = pa.table({"a": pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(500, np.int32)), pa.array([b"\0" * MIB]))})  # fmt: skip
+        pa.array(np.zeros(300, np.int32)), pa.array([b"\0" * MIB]))})  # fmt: skip
     for data in (parquet(large), arrow(large)):
-        assert len(data) < 2 * MIB  # 500 MiB, as rows
-        assert cost_of(data, tmp_path).grown < 256 * MIB
+        assert len(data) < 2 * MIB  # 300 MiB, as rows
+        assert cost_of(data, tmp_path).grown < 200 * MIB
 
 
 def test_32_on_the_command_line(tmp_path: Path) -> None:
@@ -226,12 +226,11 @@ def test_36_the_same_in_packs(consentry: Run, tmp_path: Path, place: str, name: 
     ("name", "content"),
     [
         ("m.jsonl", b'{"file_name":' * 3_000 + b"1" + b"}" * 3_000 + b"\n"),
-        ("m.yaml", b"- &a [*a]\n"),
         ("m.pkl", pickle.dumps({"file_name": ["a"]})),
         ("m.parquet", b"PAR1" + b"\xff" * 40 + b"PAR1"),
-        ("m.csv", b"\0" * 90),
         ("m.xml", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"),
     ],
+    ids=["deep", "pickle", "parquet", "entities"],
 )
 def test_36_the_same_in_manifests(
     consentry: Run, tmp_path: Path, name: str, content: bytes
@@ -476,6 +475,7 @@ def test_entity_bombs_are_not_expanded(tmp_path: Path) -> None:
         data = text.encode()
         seen: Look = look(data)
         assert (seen.media_type, seen.clean) == ("text/plain", True), name
-        cost = cost_of(data, tmp_path)
+    for name in ("laughs.svg", "quadratic.xml"):
+        cost = cost_of(files[name].encode(), tmp_path)
         assert cost.grown < 32 * MIB
         assert cost.seconds < 3

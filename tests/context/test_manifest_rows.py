@@ -298,3 +298,13 @@ def test_all_manifests_are_in_the_context(tmp_path: Path) -> None:
     )
     assert context.manifest_rows.num_rows == 4
     assert context.datasets.column("has_manifest").to_pylist() == [True, True, False]
+
+
+def test_addresses_are_named_without_their_passwords() -> None:
+    spec = DatasetSpec("d", manifest=ManifestSpec("ftp://u:hunter2@h/m.csv", "file", age="age"))
+    good = read_manifest(spec, KEY, [], lambda _: io.BytesIO(b"file,age\na.jpg,3\n"))
+    assert set(good.column("manifest").to_pylist()) == {"ftp://h/m.csv"}
+    for content in (b"", b"file\na.jpg\n", b"file,age\n", b"file,age\na,b,c\n"):
+        with pytest.raises(ConfigError) as caught:
+            read_manifest(spec, KEY, [], lambda _, content=content: io.BytesIO(content))  # type: ignore[misc]
+        assert "hunter2" not in str(caught.value)

@@ -657,3 +657,19 @@ def test_a_context_without_registries(tmp_path: Path) -> None:
     assert found.consents.num_rows == found.transfers.num_rows == found.manifest_rows.num_rows == 0
     assert found.datasets.to_pylist()[0]["dataset_id"] == "d"
     assert (found.declared_use.purpose, found.child_age) == ("p", 14)
+
+
+@pytest.mark.parametrize("content", ["", "\0\0", "name\nx\n", "party_id,name\na,b,c\n"])
+@pytest.mark.parametrize(
+    "url", ["ftp://u:hunter2@h/p.csv", "https://h/p.csv?sig=hunter2", "https://hunter2@h/p.csv"]
+)
+def test_addresses_are_named_without_their_passwords(content: str, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_registry(
+            RegistrySpec("parties", path=url), KEY, lambda _: io.BytesIO(content.encode())
+        )
+    assert "hunter2" not in str(caught.value)
+    assert "h/p.csv" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        read_registry(RegistrySpec("parties", path=url), KEY)
+    assert "hunter2" not in str(caught.value)

@@ -389,18 +389,20 @@ def test_memory_beyond_the_limit_is_a_memory_error(here: Level) -> None:
         "attempt('some', lambda: len(bytearray(64 << 20)))\n"
         "attempt('more', lambda: len(bytearray(600 << 20)))\n"
         "attempt('array', lambda: numpy.ones(600 << 20, numpy.uint8).size)\n"
+        "attempt('arrow', lambda: pyarrow.allocate_buffer(600 << 20).size)\n"
         "def piecemeal():\n"
         "    kept = []\n"
         "    for _ in range(600):\n"
         "        kept.append(bytearray(1 << 20))\n"
         "attempt('piecemeal', piecemeal)\n"
         "attempt('after', lambda: len(bytearray(64 << 20)))",
-        loaded="import numpy",
+        loaded="import numpy, pyarrow; pyarrow.allocate_buffer(1 << 20)",
         memory=400 << 20,
     )
     del found["level"]
     assert found == {
         "some": 64 << 20, "more": "MemoryError", "array": "MemoryError",
+        "arrow": "MemoryError",
         "piecemeal": "MemoryError", "after": 64 << 20,
     }  # fmt: skip
 

@@ -32,6 +32,7 @@ from tests.fuzz.targets import Target
 _PLACE = "rules/X.yaml: X-1: where"
 _PLAIN = (str, int, float, bool, datetime.date, type(None))
 SECRET = "hunter2-secret"  # of a database URL: a message never repeats it
+_PASSWORD = re.compile(rf":[^\n]*{SECRET}@")
 
 
 # ---------------------------------------------------------------- YAML and consentry.yaml
@@ -66,7 +67,7 @@ def fuzz_yaml(data: bytes) -> None:
         file = Path("/nowhere/consentry.yaml")
         settings = [config.load_settings(file, None, file.parent) for _ in range(2)]
         check(settings[0] == settings[1], "other settings the second time")
-        check(SECRET not in repr(settings[0]), "settings that show a password")
+        check(SECRET not in repr(settings[0].registries), "settings that show a password")
         for dataset in settings[0].datasets:
             check(bool(dataset.id), "a dataset without a name")
             if dataset.subject_from:
@@ -75,7 +76,8 @@ def fuzz_yaml(data: bytes) -> None:
         message = one_line(error)
         no_bug_behind(error)
         check(message.startswith("/nowhere/consentry.yaml"), "an error that names no file")
-        check(SECRET not in message, "a password in a message")
+        if SECRET not in _PASSWORD.sub("", text):
+            check(SECRET not in message, "a password in a message")
     finally:
         vars(config)["load_yaml"] = before
 
