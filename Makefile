@@ -52,7 +52,9 @@ fixtures: $(VENV)/.installed-dev
 	$(BIN)/python -m fixtures.generate
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/detect.py
+	$(BIN)/python -m benchmarks.detect
+	$(BIN)/python -m benchmarks.supervision
+	$(BIN)/python -m benchmarks.rescan
 	$(BIN)/python benchmarks/listing.py
 
 clean:

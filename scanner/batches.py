@@ -39,7 +39,13 @@ STATE = COVERAGE.get_field_index("state")
 
 MAX_ATTEMPT = 127  # what an int8 holds
 
-_WRITING = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
+# Threads pay for big blobs only.
+THREADS_FROM_BYTES = 1 << 20
+_WRITING = {
+    threads: pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1), use_threads=threads)
+    for threads in (False, True)
+}
+_READING = {threads: pa.ipc.IpcReadOptions(use_threads=threads) for threads in (False, True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +128,16 @@ def _blob(rows: pa.RecordBatch | None) -> bytes | None:
     if rows is None or not len(rows):
         return None
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema, options=_WRITING) as writer:
+    options = _WRITING[rows.nbytes >= THREADS_FROM_BYTES]
+    with pa.ipc.new_stream(sink, rows.schema, options=options) as writer:
         writer.write_batch(rows)
     blob: bytes = sink.getvalue().to_pybytes()
     return blob
 
 
 def unpack(blob: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(pa.py_buffer(blob)) as reader:
+    options = _READING[len(blob) >= THREADS_FROM_BYTES]
+    with pa.ipc.open_stream(pa.py_buffer(blob), options=options) as reader:
         return reader.read_next_batch()
 
 

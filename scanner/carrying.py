@@ -366,11 +366,11 @@ class Carrier:
             if not group.only_objects:
                 nested = group.coverage.filter(pc.invert(group.coverage.column("is_object")))
                 _append(tables[0], at_once.of(nested))
-            for seq in group.seqs:
-                for name, table in zip(("detections", "items"), tables[1:], strict=True):
-                    blob = self._file.blob(seq, name)
-                    if blob is not None:
-                        _append(table, at_once.of(unpack(blob)))
+            for name, table in zip(("detections", "items"), tables[1:], strict=True):
+                blobs = [self._file.blob(seq, name) for seq in group.seqs]
+                rows = [unpack(blob) for blob in blobs if blob is not None]
+                if rows:
+                    _append(table, at_once.of(joined(rows)))
         yield Batch(*(in_order(joined(table)) if table else None for table in tables))
 
     def _spread_rows(self, generation: Generation, moved: _Moved, place: int) -> Iterator[Batch]:

@@ -35,6 +35,7 @@ from scanner.batches import (
     Row,
     column,
     from_rows,
+    in_order,
     pack,
     together,
     unpack,
@@ -287,12 +288,14 @@ class Ledger:
         for rows, generation in zip(self._waiting, self._generations, strict=True):
             self._keep_carried(rows.target)
             if len(rows):
-                batch = Batch(
+                tables = (
                     from_rows(rows.coverage, COVERAGE),
                     from_rows(rows.detections, DETECTIONS),
                     from_rows(rows.items, ITEMS),
                 )
-                self._keep(generation, batch)
+                # in order, so that the next run finds keys by bisection
+                ordered = [None if table is None else in_order(table) for table in tables]
+                self._keep(generation, Batch(*ordered))
                 rows.coverage, rows.detections, rows.items = [], [], []
         self._waiting_rows = 0
         self._file.commit()

@@ -137,6 +137,6 @@ def test_time_that_is_up_stops_what_yields_nothing() -> None:
 
 def test_limits_are_named_once() -> None:
     limits = Limits(max_ratio=20, ratio_after=1 << 20)
-    sights = _look(_zip(a=_zip(b=bytes(4 << 20), c=_png(9, 9)), d=_png(9, 9)), limits)
+    sights = _look(_zip(a=_zip(b=b"words\n" * 700_000, c=_png(9, 9)), d=_png(9, 9)), limits)
     told = [s.detail for s in sights if isinstance(s, Problem) and "max_" in s.detail]
     assert told == ["unfolds to more than 20 times its size (max_ratio)"]

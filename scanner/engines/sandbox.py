@@ -42,7 +42,7 @@ except ImportError:  # Windows, where nothing of this holds
     resource = None  # type: ignore[assignment]
 
 # Read by the libraries when they are loaded. Without the first four there are threads before the
-# lock-down; onnxruntime's is one that reports its use to its maker over the network.
+# lock-down; onnxruntime's is its telemetry, which also writes into the home folder.
 QUIET: Mapping[str, str] = {
     "OPENBLAS_NUM_THREADS": "1",  # numpy's; and OpenCV's, which brings one of its own
     "OMP_NUM_THREADS": "1",
