@@ -120,16 +120,12 @@ def s3_store(endpoint: str) -> Iterator[object]:
     return open_store(StoreSpec(f"s3://{BUCKET}", endpoint_url=endpoint)).list()
 
 
-def make_files(folder: Path, count: int, content: bytes = b"") -> None:
+def make_files(folder: Path, count: int) -> None:
     for number in range(count):
         inner = folder / ("all" if number < count // 2 else f"{number // PER_FOLDER:06}")
         if number == 0 or number >= count // 2:
             inner.mkdir(exist_ok=True)
-        name = f"{inner}/IMG_{number * 7919 % count:08}.jpg"
-        file = os.open(name, os.O_CREAT | os.O_WRONLY)
-        if content:
-            os.write(file, content)
-        os.close(file)
+        os.close(os.open(f"{inner}/IMG_{number * 7919 % count:08}.jpg", os.O_CREAT | os.O_WRONLY))
 
 
 @contextmanager

@@ -30,16 +30,9 @@ from scanner.batches import (
     unpack,
 )
 from scanner.ledger_file import Generation, LedgerFile
-from scanner.model import ObjectInfo, printable
+from scanner.model import CONTENT_REASONS, ObjectInfo, printable
 
-# Reasons that a second look at the same bytes would give again. All others may pass: a store
-# recovers, permissions are granted, the next try fits into memory.
-CONTENT_REASONS = pa.array(
-    [
-        "encrypted", "overlap", "ambiguous", "depth", "ratio", "members", "bytes", "pixels",
-        "unsupported", "malformed",
-    ]
-)  # fmt: skip
+_LASTING = pa.array(sorted(CONTENT_REASONS))
 _LOOKED_AT = pa.array(["scanned", "unchanged"])
 _CAN_STAND = pa.array(["scanned", "unchanged", "partial", "error"])
 
@@ -185,7 +178,7 @@ def _positions(sought: pa.Array, among: pa.Array) -> Numbers:
 def _may_pass(rows: pa.RecordBatch) -> pa.Array:
     """Rows about what went wrong for a reason that is not in the content."""
     fine = pc.is_in(rows.column("state"), value_set=_LOOKED_AT)
-    lasting = pc.is_in(rows.column("reason"), value_set=CONTENT_REASONS)
+    lasting = pc.is_in(rows.column("reason"), value_set=_LASTING)
     return pc.invert(pc.or_(fine, lasting))
 
 

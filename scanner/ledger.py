@@ -53,7 +53,7 @@ __all__ = [
 ]  # fmt: skip
 
 NAME = "ledger.sqlite"
-COMMIT_ROWS = 1_000
+COMMIT_ROWS = 8_192  # a second's worth, where rows come fast
 CARRIED_ROWS = 32_768  # rows taken over that are written as one batch
 COMMIT_SECONDS = 1.0
 GENERATIONS_KEPT = 3  # of one base
@@ -282,6 +282,11 @@ class Ledger:
                 if mine.any():
                     return str(found.column("state")[int(np.flatnonzero(mine)[0])].as_py())
         return None
+
+    def commit_if_due(self) -> None:
+        """To be called while nothing happens, too: at most a second's work is lost in a crash."""
+        if monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit()
 
     def commit(self) -> None:
         """Write down all that was added; raises LedgerFault if that is not possible."""

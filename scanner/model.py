@@ -59,6 +59,13 @@ Reason = Literal[
 REASONS: frozenset[str] = frozenset(
     get_args(Reason)
 )  # excluded objects carry "rule:<pattern>" instead
+# Trouble that the same bytes give again; any other is worth another look
+CONTENT_REASONS: frozenset[Reason] = frozenset(
+    {
+        "encrypted", "overlap", "ambiguous", "depth", "ratio", "members", "bytes", "pixels",
+        "unsupported", "malformed",
+    }
+)  # fmt: skip
 STATES: tuple[State, ...] = get_args(State)
 UNKNOWN_BYTES = (
     "no reader knows these bytes"  # the detail of `unsupported` where no format is named

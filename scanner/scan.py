@@ -169,6 +169,7 @@ def _look(
         return stopped
 
     def tick() -> None:
+        book.commit_if_due()
         on_progress(Progress(listing.count, book.done, listing.over))
 
     listing.start()

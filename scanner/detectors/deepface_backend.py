@@ -157,6 +157,7 @@ class DeepFaceBackend:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
 
     def _load(self) -> _Client:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         os.environ["DEEPFACE_LOG_LEVEL"] = "50"  # it logs by printing to stdout, where reports go
         os.environ["DEEPFACE_BACKEND_ENGINE"] = "onnx"  # else it would import a TensorFlow it finds
         if self._needs.setting is not None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -219,6 +220,7 @@ def _model_bytes() -> bytes:
 
 def load() -> InferenceSession:
     """An onnxruntime session of the model with free height and width, on one thread."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at its import
     import cv2
     import onnx
     import onnxruntime

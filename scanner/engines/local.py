@@ -31,7 +31,7 @@ from scanner.engines.sources import Source, Sources
 from scanner.engines.work import Job, Setup, Task
 from scanner.errors import CredentialsExpired, ScannerError
 from scanner.ledger import Rows
-from scanner.model import Reason
+from scanner.model import CONTENT_REASONS, Reason
 from scanner.stores import Store
 
 WORKER = "scanner.engines.worker"  # the module whose `main` a worker runs
@@ -127,7 +127,7 @@ class LocalEngine:
         self._opened: deque[Source] = deque()  # to be sent
         self._alone: deque[Task] = deque()  # whose worker died: next, in a batch of their own
         self._later: list[Task] = []  # whose store failed: once more at the end
-        self._fresh: set[int] = set()  # files that may change once more without their ctime telling
+        self._fresh: set[int] = set()  # objects whose rows must not stand for a later look
         self._remarks: dict[int, str] = {}  # on objects that were replaced after they were listed
         self._partly: set[int] = set()  # objects of which some rows have been yielded already
         self._supplied_all = False
@@ -391,7 +391,10 @@ class LocalEngine:
             rows_of(task).items.append(results.item_row(task, name, said))
         for said in nested:
             task, name = of(said)
-            rows_of(task).coverage.append(results.nested_row(task, name, said))
+            row = results.nested_row(task, name, said)
+            rows_of(task).coverage.append(row)
+            if row[REASON] not in CONTENT_REASONS:
+                self._fresh.add(task.number)
         dropped = set()
         for said in objects:
             task, name = of(said)
@@ -420,9 +423,10 @@ class LocalEngine:
             yield rows
 
     def _remarked(self, task: Task, row: results.Row) -> results.Row:
-        if task.number in self._fresh:
+        passing = row[REASON] is not None and row[REASON] not in CONTENT_REASONS
+        if passing or task.number in self._fresh:
             self._fresh.discard(task.number)
-            row = (*row[:LOOK], "", *row[LOOK + 1 :])  # not to be taken for unchanged later
+            row = (*row[:LOOK], "", *row[LOOK + 1 :])
         remark = self._remarks.pop(task.number, None)
         if remark is None:
             return row

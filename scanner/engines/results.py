@@ -21,6 +21,7 @@ _CERTAINTIES = frozenset({"certain", "possible"})
 _BASES = frozenset({"content", "format", "field_name", "field_value", "metadata"})
 _REPRESENTATIONS = frozenset({None, "source_image", "template", "derived_attribute"})
 _WHOLE_NUMBERS = 2**63
+_PIXELS = 2**31
 
 TAGS = 6  # of a coverage row in the ledger: number, attempt, position, key, look, spread
 REASON = TAGS + schemas.COVERAGE.get_field_index("reason")
@@ -108,6 +109,7 @@ def detection_row(task: Task, name: Naming, said: Sequence[Any]) -> Row:
     _check(isinstance(confidence, (int, float)) and 0 <= confidence <= 1)
     if box is not None:
         _check(all(isinstance(side, (int, float)) for side in _of(box, 4)))
+        _check(all(abs(side) < _PIXELS for side in box))
     for text in (item, detector, version):
         _check(isinstance(text, str))
         _text(text)

@@ -222,7 +222,7 @@ class _Table:
                 cut = buffer.rfind('"', 0, end)
                 end = buffer.rfind("\n", 0, cut) + 1 if cut >= 0 else 0
                 quotes = buffer.count('"', 0, end)
-        if end <= 0:
+        if end <= 0 or buffer.startswith("\ufeff"):  # which pyarrow takes away, also within a text
             return None
         block = buffer[:end]
         try:

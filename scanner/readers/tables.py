@@ -289,7 +289,13 @@ def _decoded(values: list[Any]) -> list[Any]:
 def _subject_keys(batch: pa.RecordBatch, column: str | None) -> tuple[str | None, ...] | None:
     if column is None or column not in batch.schema.names:
         return None
-    return tuple(map(_key, batch.column(batch.schema.names.index(column)).to_pylist()))
+    keys = batch.column(batch.schema.names.index(column))
+    if pa.types.is_temporal(keys.type):
+        # As text of UTC: Python's datetimes would need the files of time zones
+        if pa.types.is_timestamp(keys.type):
+            keys = keys.cast(pa.timestamp(keys.type.unit))
+        keys = keys.cast(pa.string())
+    return tuple(map(_key, keys.to_pylist()))
 
 
 def _key(value: object) -> str | None:

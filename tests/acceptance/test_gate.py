@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,16 +24,15 @@ BUCKETS = CHECKOUT / "fixtures" / "buckets"
 def test_40_exit_codes(tmp_path: Path, violation: bool, unreadable: bool, code: int) -> None:
     """CI gate: violation 1, unreadable 3, both 4."""
     target = tmp_path / "target"
-    target.mkdir()
-    (target / "notes.txt").write_text("nothing to see\n", encoding="utf-8")
-    if violation:
-        picture = next((BUCKETS / "hr-badges").rglob("*.jpg"))
-        shutil.copy(picture, target / "picture.jpg")
+    shutil.copytree(BUCKETS / ("training-shards" if violation else "landscapes"), target)
     if unreadable:
         (target / "unknown.bin").write_bytes(bytes(range(128, 256)) * 4)
     desk = Desk(tmp_path / "desk")
-    done = desk.scan(target, "--purpose", "ai-training", "--recipient", "acme")
-    assert done.returncode == code, done.stderr + done.stdout
+    done = desk.scan(target)
+    assert done.returncode == code, done.stderr
+    summary = json.loads(done.stdout)["summary"]
+    assert summary["exit_code"] == code
+    assert summary["complete"] is not unreadable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

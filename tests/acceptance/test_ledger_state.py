@@ -270,19 +270,19 @@ def test_20_another_policy_is_judged_afresh_though_nothing_changed(
     config.write_text("version: 1\npolicies: [baseline]\n", encoding="utf-8")
     desk.scan(target)
     before = desk.last
-    assert "BASE-USE-UNDECLARED" in _rules(before)
+    assert "BASE-LINKED-DEMOGRAPHICS" in _rules(before)
     rules = desk.work / "ours"
     rules.mkdir()
     shutil.copytree(CHECKOUT / "policies" / "baseline", rules / "pack")
-    (rules / "pack" / "BASE-USE-UNDECLARED.yaml").unlink()
+    (rules / "pack" / "BASE-LINKED-DEMOGRAPHICS.yaml").unlink()
     for case in (rules / "pack" / "cases").rglob("*"):
-        if "USE-UNDECLARED" in case.name:
+        if "LINKED-DEMOGRAPHICS" in case.name:
             case.unlink()
     config.write_text("version: 1\npolicies: [ours/pack]\n", encoding="utf-8")
     desk.scan(target)
     assert counts(desk) == {"unchanged": 6, "error": 1}
     assert scans.facts(desk.last)["detections"] == scans.facts(before)["detections"]
-    assert _rules(before) - _rules(desk.last) == {"BASE-USE-UNDECLARED"}
+    assert _rules(before) - _rules(desk.last) == {"BASE-LINKED-DEMOGRAPHICS"}
 
 
 def _rules(run: Path) -> set[object]:

@@ -243,3 +243,9 @@ def test_a_row_that_does_not_end() -> None:
     found = read(forward(data), ReadOptions(limits=Limits(max_cell_bytes=500_000)))
     assert len(table(found)["id"]) == 30_000
     assert [reason for reason, _ in problems(found)] == ["bytes"]
+
+
+def test_a_mark_within_the_text_stays_in_its_cell() -> None:
+    """pyarrow's parser takes a byte order mark away from every block that it is given."""
+    found = table(read("a,b\n\ufeffx,1\ny,2\nz,3\n".encode()))
+    assert found == {"a": ["\ufeffx", "y", "z"], "b": ["1", "2", "3"]}
