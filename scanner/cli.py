@@ -486,6 +486,8 @@ def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Se
     settings = _settings(targets, options)
     _reports(options, settings.formats)  # a wrong -o is said now, not after hours of looking
     _signing_key(options)
+    # pyarrow asks pandas, if it is there, whether a list is one of its own: half a second for a no
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     from scanner.scan import PAUSED
     from scanner.scan import scan as run_scan
     from scanner.subjects import SubjectKey

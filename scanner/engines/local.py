@@ -128,6 +128,7 @@ class LocalEngine:
         self._alone: deque[Task] = deque()  # whose worker died: next, in a batch of their own
         self._later: list[Task] = []  # whose store failed: once more at the end
         self._fresh: set[int] = set()  # objects whose rows must not stand for a later look
+        self._names: dict[int, Naming] = {}  # of objects under way
         self._remarks: dict[int, str] = {}  # on objects that were replaced after they were listed
         self._partly: set[int] = set()  # objects of which some rows have been yielded already
         self._supplied_all = False
@@ -288,7 +289,7 @@ class LocalEngine:
             key=info.key,
             size=info.size,
             version=info.version,
-            location=self._name(task).root,
+            location=self._named(task).root,
             kind=source.kind,
             problem=source.problem,
         )
@@ -367,16 +368,13 @@ class LocalEngine:
         """Rows of the ledger out of what a worker said of its own tasks, checked."""
         objects, nested, detections, items = content
         tasks = {task.number: task for task in worker.tasks}
-        names: dict[int, Naming] = {}
 
         def of(said: Any) -> tuple[Task, Naming]:
             number, attempt = said[0], said[1]
             task = tasks.get(number) if type(number) is int else None
             if task is None or attempt != task.attempt:
                 raise Dishonest
-            if number not in names:
-                names[number] = self._name(task)
-            return task, names[number]
+            return task, self._named(task)
 
         by_store: dict[int, Rows] = {}
 
@@ -411,6 +409,7 @@ class LocalEngine:
                 self._later.append(replace(self._afresh(task), again=True))
                 continue
             self._partly.discard(task.number)
+            del self._names[task.number]
             rows_of(task).coverage.append(self._remarked(task, row))
         for rows in by_store.values():
             if dropped:
@@ -421,6 +420,12 @@ class LocalEngine:
             tagged = (*rows.coverage, *rows.detections, *rows.items)
             self._partly.update({row[0] for row in tagged} - done)
             yield rows
+
+    def _named(self, task: Task) -> Naming:
+        name = self._names.get(task.number)
+        if name is None:
+            name = self._names[task.number] = self._name(task)
+        return name
 
     def _remarked(self, task: Task, row: results.Row) -> results.Row:
         passing = row[REASON] is not None and row[REASON] not in CONTENT_REASONS
@@ -496,7 +501,7 @@ class LocalEngine:
         # What was seen of it until then stays.
         spread = task.number in self._partly
         row = results.coverage(
-            task, self._name(task), "error", reason, detail, position=_LAST, spread=spread
+            task, self._named(task), "error", reason, detail, position=_LAST, spread=spread
         )
         return Rows(task.store, [self._remarked(task, row)], [], [])
 

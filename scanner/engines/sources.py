@@ -59,7 +59,8 @@ def open_source(store: Store, task: Task, expired: Expired) -> Source:
     remark = None
     for last in (False, True):
         try:
-            return replace(_open(store, task, expired), remark=remark)
+            source = _open(store, task, expired)
+            return source if remark is None else replace(source, remark=remark)
         except CredentialsExpired as error:
             error.store = task.store
             raise

@@ -318,6 +318,7 @@ _TABLES = (
     b"\xff\xfe" + "a,b\n1,2\n3,4\n".encode("utf-16-le"),
     b'a,b,c\n1,"never closed,3\n4,5,6\n7,8,9\n',
     b"name\n" + b"Ann\nBob\n" * 8,
+    b"first,second\n" + b"a cell,another cell\n" * 14 + b"one,two,three,four\n",
 )
 
 
@@ -377,6 +378,7 @@ def charsets_seeds() -> list[bytes]:
         text[:60].encode("utf-16-be"),
         text[:60].encode("utf-32-le"),
         b"plain ascii, and then some\n" * 8 + "é".encode(),
+        b"plain ascii, and then some\n" * 4 + "다음에 나오는 이름\n".encode() * 3,
         text.encode()[:-2],
     ]
     made = [bytes([0x80 | i]) + text[:80].encode() for i in range(8)]
@@ -538,6 +540,8 @@ def yaml_seeds() -> list[bytes]:
         "--- 1\n--- 2\n",
         "%YAML 1.1\n---\na: no\n",
         "a: \x85 \u2028\n",
+        'registries: {parties: x, transferssql://u:hunter2-secret@h:x/db": t}\n',
+        "fail_on: postgresql://u:hunter2-secret@h/db\n",
         "",
         "registries: {consents: {url: 'postgresql://u:hunter2-secret@h:x/db'}}\n",
         "datasets: [{id: a, subject_from: '(?P<subject>(a+)+)$'}, {id: a}]\n",
@@ -562,6 +566,7 @@ def expressions_seeds() -> list[bytes]:
         "coalesce(jurisdiction, 'KR') = 'KR'",
         "date(started_at) is not distinct from date(ended_at)",
         "length(upper(purpose)) >= 3",
+        "purpose = 'it''s' or purpose = ''''",
         "1 = 1; drop table x",
         "kind = (select 1)",
         "x'41' = purpose",

@@ -19,6 +19,7 @@ from scanner.readers import compressed, tar
 from scanner.readers import zip as zips
 from scanner.readers.inflate import Inflated
 from tests.fuzz.oracles import LIMITS, SLACK_BYTES, Reading, check, read_all, same, trickle
+from tests.fuzz.seeds import png
 from tests.fuzz.targets import Target
 
 _STEPS = (1, 2, 13, 512)
@@ -82,6 +83,10 @@ def fuzz_zip(data: bytes) -> None:
         if found is not None and all(len(c) <= LIMITS.ratio_after for _, c in members):
             check(found.clean, "a good archive has a Problem")
             check(_contents(found) == Counter(c for _, c in members), "a member is lost")
+        followed = read_all(zips.READER, body + b"\n" + png())
+        check(followed is not None and not followed.clean, "what follows it is not reported")
+        if followed is not None:
+            check(any(c.endswith(png()) for _, c in followed.blobs), "what follows it is lost")
         return
     found = _twice(zips.READER, mode, body)
     if found is None or not found.clean:
@@ -102,6 +107,18 @@ def fuzz_zip(data: bytes) -> None:
     check(not Counter(theirs) - ours, "a member that zipfile reads is lost without a Problem")
 
 
+def _cut_and_followed(mode: int, archive: bytes, plain: bool) -> None:
+    """An archive that is cut off has a Problem; what follows one is given on."""
+    end = len(archive) - 10_240 if plain else len(archive)  # tarfile fills up to 20 blocks
+    cut = read_all(tar.READER, archive[: max(0, end) * (mode & 0x1F) // 0x1F])
+    check(cut is None or not cut.clean, "a cut archive without a Problem")
+    if plain:
+        found = read_all(tar.READER, archive + archive)
+        check(found is not None, "an archive that is followed is not recognised")
+        if found is not None:
+            check(any(archive in data for _, data in found.blobs), "what follows it is lost")
+
+
 def fuzz_tar(data: bytes) -> None:
     """Same however it comes; what tarfile reads is there, or a Problem says why not; an archive
     that tarfile wrote comes back whole and without a Problem."""
@@ -118,6 +135,7 @@ def fuzz_tar(data: bytes) -> None:
                 archive.addfile(info, io.BytesIO(content))
         if not members:
             return
+        _cut_and_followed(mode, buffer.getvalue(), how == "w:")
         found = _twice(tar.READER, mode, buffer.getvalue())
         check(found is not None, "an archive of tarfile is not recognised")
         if found is not None:
