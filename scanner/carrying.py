@@ -30,7 +30,7 @@ from scanner.batches import (
     unpack,
 )
 from scanner.ledger_file import Generation, LedgerFile
-from scanner.model import CONTENT_REASONS, ObjectInfo, printable
+from scanner.model import CONTENT_REASONS, WEAK_VERSION, ObjectInfo, printable
 
 _LASTING = pa.array(sorted(CONTENT_REASONS))
 _LOOKED_AT = pa.array(["scanned", "unchanged"])
@@ -56,6 +56,8 @@ class Chunk:
         self.wanted: Flags = pc.greater(pc.binary_length(self.versions), 0).to_numpy(
             zero_copy_only=False
         )
+        # anybody can set a file's time back: it tells a change, but not that there was none
+        self.wanted &= ~pc.starts_with(self.versions, WEAK_VERSION).to_numpy(zero_copy_only=False)
         problems = [info.problem for info in infos]
         excluded = [info.excluded for info in infos]
         for values in (problems, excluded):
@@ -252,6 +254,11 @@ class Carrier:
                 take &= self._spread_usable(generation, group, take, at)
                 if take.any():
                     chosen = np.flatnonzero(take)
+                    _, once = np.unique(at[chosen], return_index=True)
+                    if len(once) < len(chosen):  # listed twice: rows are taken over for one only
+                        chosen = chosen[np.sort(once)]
+                        take = np.zeros(len(take), bool)
+                        take[chosen] = True
                     objects = at[chosen]
                     moved = _Moved(
                         column(group.objects, "n")[objects],

@@ -22,6 +22,7 @@ import click
 
 from scanner import __version__
 from scanner.errors import CredentialsExpired, LedgerFault, ScannerError, UsageError
+from scanner.unloaded import keep_out
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -487,7 +488,7 @@ def _scan(targets: Sequence[str], options: dict[str, Any]) -> tuple[SavedRun, Se
     _reports(options, settings.formats)  # a wrong -o is said now, not after hours of looking
     _signing_key(options)
     # pyarrow asks pandas, if it is there, whether a list is one of its own: half a second for a no
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    keep_out("pandas")
     from scanner.scan import PAUSED
     from scanner.scan import scan as run_scan
     from scanner.subjects import SubjectKey

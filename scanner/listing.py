@@ -72,8 +72,8 @@ class Listing:
                             return
                         infos = []
                         deadline = monotonic() + CHUNK_SECONDS
-                failure: Exception | None = None
-            except Exception as error:  # the other targets are listed all the same
+                failure: BaseException | None = None
+            except BaseException as error:  # a driver's panic, too: else all would wait for ever
                 failure = error
             if not self._put(_Chunk(number, infos, failure)):
                 return
@@ -156,7 +156,11 @@ class Listing:
             raise chunk.failure
         if isinstance(chunk.failure, CredentialsExpired):
             chunk.failure.store = chunk.store
-            self.expired = chunk.failure
+            self._empty.discard(chunk.store)
+            if self.expired is None:
+                self.expired = chunk.failure
+            else:  # of more than one target
+                self.at_target(chunk.store, "interrupted", chunk.failure.detail)
             return
         detail = chunk.failure.detail
         self._empty.discard(chunk.store)
@@ -192,7 +196,7 @@ class _Chunk:
     __slots__ = ("failure", "infos", "store")
 
     def __init__(
-        self, store: int, infos: list[ObjectInfo], failure: Exception | None = None
+        self, store: int, infos: list[ObjectInfo], failure: BaseException | None = None
     ) -> None:
         self.store = store
         self.infos = infos

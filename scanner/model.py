@@ -136,6 +136,9 @@ class Problem:
     detail: str  # what kind of trouble; never content of the item
 
 
+WEAK_VERSION = "time:"  # begins a version that is but a time and a size
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """One key in a store, as its listing gave it."""

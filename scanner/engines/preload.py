@@ -15,7 +15,6 @@ import io
 import lzma
 import pkgutil
 import struct
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -27,6 +26,7 @@ from pyarrow import ipc, parquet
 from scanner import detectors, readers
 from scanner.look import Looker
 from scanner.model import Blob, Location, ReadOptions
+from scanner.unloaded import keep_out
 
 # Imported by functions that no sample comes to; of optional packages those that are there.
 _LATE = (
@@ -131,7 +131,7 @@ def preload(looker: Looker, options: ReadOptions) -> None:
             pass
         # pyarrow asks it whether a value is one of its own; half a second for a plain no. (After
         # the first sample, a picture: a face detector that needs it has got it by then.)
-        sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+        keep_out("pandas")
 
 
 def _samples() -> Iterator[tuple[str, bytes]]:

@@ -31,7 +31,7 @@ LOOK = 4
 
 
 class Dishonest(Exception):
-    """No worker of ours says this."""
+    """No worker of ours says this. (ValueError, TypeError and LookupError mean the same.)"""
 
 
 class Naming:
@@ -146,9 +146,11 @@ def _count(value: Any) -> int:
 def _text(value: Any) -> None:
     if value is not None:
         _check(isinstance(value, str) and len(value) <= MAX_TEXT)
+        value.encode()  # a lone surrogate, which JSON may hold and no column, is a ValueError
 
 
 def _suffix(value: Any) -> str:
-    _check(isinstance(value, str) and len(value) <= MAX_TEXT)
+    _check(isinstance(value, str))
+    _text(value)
     _check(not value or value.startswith("!/"))
     return str(value)

@@ -103,7 +103,7 @@ def _open(store: Store, task: Task, expired: Expired) -> Source:
         if isinstance(failure, StoreError):
             raise failure
         return Source(task, "bytes", _in_memory(data))
-    return Source(task, "ranges", _served(stream, expired))
+    return Source(task, "ranges", _served(stream, task.store, expired))
 
 
 def _in_memory(data: bytes) -> int:
@@ -120,14 +120,14 @@ def _in_memory(data: bytes) -> int:
         return os.dup(file.fileno())
 
 
-def _served(stream: BinaryIO, expired: Expired) -> int:
+def _served(stream: BinaryIO, store: int, expired: Expired) -> int:
     ours, theirs = socket.socketpair()
-    arguments = (stream, ours, expired)
+    arguments = (stream, ours, store, expired)
     threading.Thread(target=_serve, args=arguments, daemon=True, name="ranges").start()
     return theirs.detach()
 
 
-def _serve(stream: BinaryIO, sock: socket.socket, expired: Expired) -> None:
+def _serve(stream: BinaryIO, sock: socket.socket, store: int, expired: Expired) -> None:
     with stream, sock, contextlib.suppress(EOFError, OSError):
         while True:
             position, count = wire.asked_range(sock)
@@ -136,6 +136,7 @@ def _serve(stream: BinaryIO, sock: socket.socket, expired: Expired) -> None:
                 data = stream.read(min(count, WHOLE_BYTES))
             except StoreError as error:
                 if isinstance(error, CredentialsExpired):
+                    error.store = store
                     expired(error)
                 wire.answer_range(sock, b"", (error.reason, error.detail))
             except Exception as error:  # drivers fail in odd ways; their texts may hold hosts

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 MAX_FDS = 64  # in one frame; the kernel takes 253
-MAX_FRAME_BYTES = 256 << 20  # of a worker: a longer one is no honest frame
+MAX_FRAME_BYTES = 64 << 20  # of a worker: a longer one is no honest frame (work.CHUNK_CHARACTERS)
 RECEIVE_BYTES = 1 << 20
 
 _HEADER = struct.Struct("<II")  # bytes, file descriptors
@@ -30,9 +30,17 @@ _ANSWER = struct.Struct("<BI")  # 0 bytes, 1 failure; length
 # ---------------------------------------------------------------- parent to worker
 
 
-def send(sock: socket.socket, what: object, fds: Sequence[int] = ()) -> None:
-    """Send one frame with file descriptors beside it. Raises OSError when the worker is gone."""
-    data = pickle.dumps(what)
+def packed(what: object) -> bytes:
+    """The content of a frame."""
+    return pickle.dumps(what)
+
+
+def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
+    """Send one frame of `packed` content with file descriptors beside it.
+
+    Raises OSError when the worker is gone, or does not listen as long as the socket's timeout;
+    ETOOMANYREFS, before anything is sent, when too many descriptors are on their way.
+    """
     header = _HEADER.pack(len(data), len(fds))
     if fds:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]

@@ -32,6 +32,7 @@ from scanner.model import (
 from scanner.subjects import SubjectKey
 
 CHUNK_ROWS = 4_000
+CHUNK_CHARACTERS = 4 << 20  # of names in rows: members of archives may have long ones
 # Parts of a picture file that show the picture again: a face there is the same record, not another
 # one.
 SECOND_VIEWS = frozenset({"exif-thumbnail", "photoshop-thumbnail"})
@@ -59,6 +60,7 @@ class Task:
     info: ObjectInfo
     attempt: int = 1  # tells the rows of this look from those of an earlier one
     strikes: int = 0  # workers that died over it
+    losses: int = 0  # workers that ended while it waited for them: over another, as far as is known
     again: bool = False  # its store failed once already
 
 
@@ -90,12 +92,18 @@ class Said:
     subject_digest of schemas.DETECTIONS"""
     items: list[list[Any]] = field(default_factory=list)
     """… suffix of the item's key"""
+    characters: int = 0  # of all these suffixes
 
     def __len__(self) -> int:
         return len(self.objects) + len(self.nested) + len(self.detections) + len(self.items)
 
     def clear(self) -> None:
         self.objects, self.nested, self.detections, self.items = [], [], [], []
+        self.characters = 0
+
+    @property
+    def enough(self) -> bool:
+        return len(self) >= CHUNK_ROWS or self.characters >= CHUNK_CHARACTERS
 
 
 class Worker:
@@ -189,6 +197,7 @@ class _Look:
                     problems.append(sight)
                     if sight.location != self._location:
                         suffix = str(sight.location)[self._cut :]
+                        self._said.characters += len(suffix)
                         self._said.nested.append(self._row(suffix, sight.reason, sight.detail))
                 beat()
             # Readers and decoders may have taken a failed read for the end of the file.
@@ -234,6 +243,7 @@ class _Look:
         self._said.objects.append(row)
 
     def item(self, suffix: str) -> None:
+        self._said.characters += len(suffix)
         self._said.items.append(self._row(suffix))
 
     def _detection(self, found: Detection, location: Location) -> None:
@@ -241,9 +251,11 @@ class _Look:
         while item.parent is not None and item.name in SECOND_VIEWS:
             item = item.parent
         item_suffix = _item_suffix(item)
+        suffix = str(location)[self._cut :]
+        self._said.characters += len(suffix) + len(item_suffix)
         self._said.detections.append(
             self._row(
-                str(location)[self._cut :],
+                suffix,
                 item_suffix,
                 item_id(self._job.key, item),
                 found.kind,

@@ -49,7 +49,7 @@ def main(channel: int, page: int) -> None:
 
 
 def _serve(parent: socket.socket, pulse: wire.Pulse, worker: object) -> None:
-    from scanner.engines.work import CHUNK_ROWS, Job, Said, Worker
+    from scanner.engines.work import Job, Said, Worker
 
     assert isinstance(worker, Worker)
     said = Said()
@@ -70,7 +70,7 @@ def _serve(parent: socket.socket, pulse: wire.Pulse, worker: object) -> None:
         if now - last > BEAT_SECONDS:
             pulse.beat(now)
             last = now
-        if len(said) >= CHUNK_ROWS:
+        if said.enough:
             send()
 
     while True:
@@ -82,7 +82,7 @@ def _serve(parent: socket.socket, pulse: wire.Pulse, worker: object) -> None:
             last = monotonic()
             pulse.begin(job.number, last)
             in_bounds = worker.look(job, stream, said, beat)
-            if len(said) >= CHUNK_ROWS or monotonic() - sent > SEND_SECONDS:
+            if said.enough or monotonic() - sent > SEND_SECONDS:
                 send()
             if not in_bounds:  # its heap is in pieces: a fresh process goes on
                 send()

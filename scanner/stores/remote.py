@@ -12,7 +12,7 @@ import fsspec
 from fsspec.registry import known_implementations
 
 from scanner.errors import CredentialsExpired, MissingExtra, ScannerError, StoreError, UsageError
-from scanner.model import Location, ObjectInfo, Reason, StoreSpec
+from scanner.model import WEAK_VERSION, Location, ObjectInfo, Reason, StoreSpec
 from scanner.stores import public_url
 from scanner.stores.connection import Connection
 from scanner.stores.stream import ObjectRaw, buffered
@@ -363,7 +363,7 @@ def _info(key: str, entry: dict[str, Any]) -> ObjectInfo:
     mtime = next((entry[name] for name in _MTIMES if entry.get(name)), None)
     version = next((str(entry[name]).strip('"') for name in _VERSIONS if entry.get(name)), "")
     if not version and mtime is not None:
-        version = f"{mtime}-{size}"
+        version = f"{WEAK_VERSION}{mtime}-{size}"
     return ObjectInfo(key, int(size), version, _moment(mtime))
 
 

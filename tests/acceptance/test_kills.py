@@ -199,7 +199,9 @@ def test_03_a_full_disk_at_every_write_of_the_ledger(tmp_path: Path) -> None:
     """ENOSPC at every point → exit 3, database good, resume completes."""
     found = scans.sweep(tmp_path, "full", "large", 1)
     assert found["failures"] == {}
-    assert found["tried"] == found["stopped"] == found["points"] > 50
+    assert found["tried"] == found["points"] > 200
+    # but for the copying of the journal when it is closed, which may wait for the next run
+    assert found["tried"] * 0.9 < found["stopped"] <= found["tried"]
 
 
 def test_04_a_failing_sync_under_the_ledger(tmp_path: Path) -> None:
@@ -226,12 +228,13 @@ def test_03_04_a_scan_on_a_full_or_broken_disk(small: Expected, tmp_path: Path, 
     calls = make(1).calls
     assert calls is not None
     points = sum(call.split()[0] in calls for call in small.calls)
+    wrong = []
     for at in range(1, points + 1, max(1, points // 20)):
         desk = Desk(tmp_path / str(at))
         traced = traced_scan(desk, small.target, make(at))
         if traced.hit is None:
             continue
-        assert traced.code == 3, (at, traced.hit, traced.err)
-        assert "Traceback" not in traced.err
-        assert len(traced.err.strip().splitlines()) == 1, traced.err
+        if traced.code != 3 or "Traceback" in traced.err or traced.err.count("\n") != 1:
+            wrong.append((at, traced.hit, traced.code, traced.err))
         finish(desk, small)
+    assert wrong == []

@@ -122,7 +122,8 @@ def test_scanning_here_does_not_scan_our_own_output(consentry: Run, tmp_path: Pa
     (tmp_path / "work/a.txt").write_text("x\n", encoding="utf-8")
     first = consentry("scan", ".", "-f", "json").json
     second = consentry("scan", ".", "-f", "json").json
-    assert first["coverage"]["counts"]["scanned"] == second["coverage"]["counts"]["scanned"] == 1
+    assert first["coverage"]["counts"]["scanned"] == second["coverage"]["counts"]["unchanged"] == 1
+    assert first["coverage"]["counts"]["error"] == second["coverage"]["counts"]["error"] == 0
 
 
 def test_audit_says_what_is_new(consentry: Run, tmp_path: Path, face_jpeg: bytes) -> None:
@@ -166,12 +167,12 @@ def test_readme_names_every_command_it_shows() -> None:
 def test_what_lies_beside_our_runs_is_looked_at(
     consentry: Run, tmp_path: Path, face_jpeg: bytes
 ) -> None:
-    """Only the saved runs are ours; a picture in the output folder is anybody's."""
+    """Only the saved runs and the ledger are ours; a picture in the output folder is anybody's."""
     (tmp_path / "work/.consentry").mkdir()
     (tmp_path / "work/.consentry/p.jpg").write_bytes(face_jpeg)
     report = consentry("scan", ".", "-f", "json").json
     assert report["detections"]["biometric.face"] == 1
-    assert [r["location"] for r in report["coverage"]["rows"]] == ["./.consentry/runs/"]
+    assert [r["location"] for r in report["coverage"]["rows"]] == ["./.consentry/state/"]
 
 
 def test_the_same_signal_twice_at_once_is_one_request(consentry: Run, tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_the_same_signal_twice_at_once_is_one_request(consentry: Run, tmp_path: 
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 60
-        while not list((tmp_path / "work").rglob("items.parquet")):
+        while not list((tmp_path / "work").rglob("ledger.sqlite")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(1)

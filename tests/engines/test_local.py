@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import tarfile
 import threading
 import time
@@ -14,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from scanner import schemas
+from scanner.batches import COVERAGE, DETECTIONS, ITEMS, from_rows
+from scanner.engines import wire
 from scanner.engines.local import LocalEngine
 from scanner.engines.results import REASON, TAGS, Naming
 from scanner.engines.work import Setup, Task
 from scanner.ledger import Rows
-from scanner.model import DatasetSpec, Limits, StoreSpec
+from scanner.model import DatasetSpec, Limits, ObjectInfo, StoreSpec
 from scanner.stores import open_store
 from scanner.subjects import SubjectKey
 
@@ -170,3 +174,81 @@ def test_workers_get_none_of_our_secrets(target: Path, monkeypatch: pytest.Monke
     list(engine.run(_supply(_tasks(target)), stop, _nothing))
     assert b"PATH=" in environments[0]
     assert b"canary" not in environments[0]
+
+
+# ---------------------------------------------------------------- workers that are no longer ours
+
+HOSTILE = "tests.engines.hostile_worker"
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "exit-idle",  # dies and says that it was at no object
+        "blame",  # dies and says that it was at another one
+        "leave",  # says that it leaves, and stays
+        "fail",  # says in our name that the run cannot go on
+        "ready",  # says in what sandbox it is
+        "second-is-bad",  # one row that is fine, and one that is not
+        "surrogate",  # text that no column can hold
+        "many",  # more rows in a message than any honest worker
+    ],
+)
+def test_a_hostile_worker_costs_its_own_object_only(target: Path, trick: str) -> None:
+    for number in range(140):  # the other ten are in the same batch as it is
+        (target / f"{number:03}.csv").unlink()
+    (target / f"zz-{trick}.csv").write_text("a", encoding="utf-8")
+    engine = _engine(target, 1, HOSTILE)
+    rows = list(engine.run(_supply(_tasks(target)), _never, _nothing))
+    for chunk in rows:
+        from_rows(chunk.coverage, COVERAGE)
+        from_rows(chunk.detections, DETECTIONS)
+        from_rows(chunk.items, ITEMS)
+    states = _states(rows)
+    assert states.pop(f"zz-{trick}.csv") == ("error", "crash")
+    assert states == {f"{n}.csv": ("scanned", None) for n in range(140, 150)}
+    assert engine.sandboxes == {"none"}
+
+
+def test_a_worker_that_says_it_has_nothing_to_do_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "zz-sleep.csv").write_text("a", encoding="utf-8")
+    engine = _engine(tmp_path, 1, HOSTILE, max_stall_time=0)
+    states = _states(list(engine.run(_supply(_tasks(tmp_path)), _never, _nothing)))
+    assert states == {"zz-sleep.csv": ("error", "timeout")}
+
+
+def test_long_names_do_not_make_us_wait_for_a_worker_that_hangs(tmp_path: Path) -> None:
+    """A frame that does not fit into the socket waits here, where the worker's silence is seen."""
+    (tmp_path / "zz-stall.csv").write_text("a", encoding="utf-8")
+    [slow] = _tasks(tmp_path)
+    long = [Task(n, 0, 0, ObjectInfo("k" * 300_000 + str(n), 1)) for n in (1, 2)]
+    waiting = [[slow], *[[] for _ in range(40)], long]  # a second later
+    engine = _engine(tmp_path, 1, HOSTILE, max_stall_time=2)
+    watch = threading.Timer(40, lambda: engine._workers[0].process.kill())
+    watch.start()
+    rows = list(engine.run(lambda _: waiting.pop(0) if waiting else None, _never, _nothing))
+    watch.cancel()
+    states = _states(rows)
+    assert states.pop("zz-stall.csv") == ("error", "timeout")
+    assert len(states) == 2
+
+
+def test_a_full_table_of_files_on_their_way_is_waited_out(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More descriptors than RLIMIT_NOFILE in all sockets: without a right of root, ETOOMANYREFS."""
+    refused = 3
+    real = wire.send
+
+    def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
+        nonlocal refused
+        if fds and refused:
+            refused -= 1
+            raise OSError(errno.ETOOMANYREFS, "Too many references: cannot splice")
+        real(sock, data, fds)
+
+    monkeypatch.setattr(wire, "send", send)
+    engine = _engine(target, 2, HOSTILE)
+    states = _states(list(engine.run(_supply(_tasks(target)), _never, _nothing)))
+    assert states == {f"{n:03}.csv": ("scanned", None) for n in range(150)}
+    assert refused == 0

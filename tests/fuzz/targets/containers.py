@@ -110,7 +110,7 @@ def fuzz_zip(data: bytes) -> None:
 def _cut_and_followed(mode: int, archive: bytes, plain: bool) -> None:
     """An archive that is cut off has a Problem; what follows one is given on."""
     end = len(archive) - 10_240 if plain else len(archive)  # tarfile fills up to 20 blocks
-    cut = read_all(tar.READER, archive[: max(0, end) * (mode & 0x1F) // 0x1F])
+    cut = read_all(tar.READER, archive[: max(0, end - 1) * (mode & 0x1F) // 0x1F])
     check(cut is None or not cut.clean, "a cut archive without a Problem")
     if plain:
         found = read_all(tar.READER, archive + archive)
