@@ -4,7 +4,8 @@
 
 Both look at the same JPEGs with everything loaded beforehand. The floor is as many plain processes,
 each with its share of the files, that open them themselves and tell nobody: no supervisor, no
-sandbox, no rows. Prints images per second and the ratio of each pair; the promise is a median of .90.
+sandbox, no rows. Prints images per second and the ratio of each pair; the promise is a median of
+.90.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def bare(folder: str, jobs: int) -> float:
     ]
     for process in processes:
         process.start()
-    found = [seconds.get() for _ in processes]
+    found: list[float] = [seconds.get() for _ in processes]
     for process in processes:
         process.join()
     return max(found)

@@ -206,6 +206,8 @@ def _open_ledger(settings: Settings, key: SubjectKey) -> Ledger:
 
 def _resumed(settings: Settings, book: Ledger) -> tuple[Settings, list[str]]:
     """The settings of a run that goes on where one was interrupted, and what a reader is told."""
+    # named twice, a target is scanned once
+    settings = replace(settings, targets=tuple(dict.fromkeys(settings.targets)))
     before = book.interrupted()
     if before is None:
         if settings.resume:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from scanner.engines import results, wire
+from scanner.engines.ctimes import Ctimes
 from scanner.engines.results import DETAIL, IS_OBJECT, LOOK, REASON, Dishonest, Naming
 from scanner.engines.sources import AHEAD_BYTES, Source, Sources
 from scanner.engines.work import CHUNK_ROWS, Job, Setup, Task
@@ -53,9 +54,8 @@ MOST_ROWS = 2 * CHUNK_ROWS  # of one message
 START_SECONDS = 300  # a cold disk, a busy machine
 MOST_FAILED_STARTS = 5  # workers killed while they started
 MOST_MEMORY = 0.7  # of max_memory, from which on a death is put down to memory
-CLOCK_TICK_NS = 50_000_000  # far above the resolution of a file system's ctime
-WHOLE_SECONDS_NS = 2_050_000_000  # but where it has whole seconds only (ext3, HFS+), or two (FAT)
 _LAST = 2**31 - 1  # position of a row that stands after all others of its object
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # What a store may not do the next time, a few seconds later
@@ -142,6 +142,7 @@ class LocalEngine:
         self._partly: set[int] = set()  # objects of which some rows have been yielded already
         self._supplied_all = False
         self._failed_starts = 0
+        self._ctimes = Ctimes()
         self.sandboxes: set[str] = set()  # levels that the workers reported
         self.paused: CredentialsExpired | None = None
         self.unreached = 0  # objects given up because of that
@@ -309,7 +310,7 @@ class LocalEngine:
     def _job(self, source: Source) -> Job:
         task = source.task
         info = task.info
-        if source.kind == "file" and _just_changed(info.version):
+        if source.kind == "file" and not self._ctimes.tell(info.version, source.fd):
             self._fresh.add(task.number)
         if source.remark is not None:
             self._remarks[task.number] = source.remark
@@ -523,11 +524,8 @@ class LocalEngine:
 
         `killed`: by us, for `detail`.
         """
-        with suppress(subprocess.TimeoutExpired):
-            worker.process.wait(0 if killed else 5)
-        if worker.process.poll() is None:
-            worker.process.kill()
-            worker.process.wait()
+        peak_bytes = _ended(worker.process, 0 if killed else 5)
+        worker.held_bytes = max(worker.held_bytes, peak_bytes)
         self._forget(worker)
         code = worker.process.returncode
         if not worker.ready:
@@ -609,19 +607,25 @@ def _cause(worker: _Process, code: int, max_memory: int, detail: str) -> tuple[R
     return "crash", detail
 
 
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Wait for a process, end it if it takes longer; the most memory it held, in bytes."""
+    until = time.monotonic() + seconds
+    with suppress(ChildProcessError):
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return usage.ru_maxrss * MAXRSS_BYTES
+            if time.monotonic() > until:
+                process.kill()
+            time.sleep(0.01)
+    process.wait()
+    return 0
+
+
 def _suspect(task: Task) -> bool:
     """Whether workers end with an object, so that it is looked at in a batch of its own."""
     return task.strikes > 0 or task.losses >= LOSSES_BEFORE_ALONE
-
-
-def _just_changed(version: str) -> bool:
-    """Whether a local file was changed within the last ticks of the file system's clock."""
-    changed = version.partition("-")[0]
-    if not changed.isdigit():
-        return False
-    changed_ns = int(changed)
-    tick = CLOCK_TICK_NS if changed_ns % 1_000_000_000 else WHOLE_SECONDS_NS
-    return abs(time.time_ns() - changed_ns) < tick
 
 
 def _data_bytes(pid: int) -> int:
