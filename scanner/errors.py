@@ -18,10 +18,15 @@ stopped, with the next `consentry scan --resume`.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scanner.model import Reason
+
+
+# What a disk says that is full or broken: a run pauses, it does not fail
+DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 
 class ScannerError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from scanner.context import load_context
 from scanner.engines.local import LocalEngine, Progress, usable_cores
 from scanner.engines.looks import look_digests, target_of
 from scanner.engines.work import Setup
-from scanner.errors import LedgerFault, UsageError
+from scanner.errors import DISK_FAULTS, LedgerFault, UsageError
 from scanner.ledger import Ledger
 from scanner.listing import Listing
 from scanner.model import RunInfo, SavedRun
@@ -194,6 +195,14 @@ def _run_folder(output: Path, run_id: str) -> Iterator[Path]:
         raise LedgerFault(f"{folder}: cannot be made ({error.strerror})") from None
     try:
         yield folder
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if error.errno not in DISK_FAULTS:
+            raise
+        raise LedgerFault(
+            f"{folder}: the run cannot be written ({os.strerror(error.errno)}); free space and "
+            "continue with `consentry scan --resume`"
+        ) from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

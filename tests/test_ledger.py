@@ -23,9 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner import batches, ledger, ledger_file, schemas
+from scanner import ledger, schemas
 from scanner.errors import LedgerFault, ScannerError, UsageError
-from scanner.ledger import Ledger, Row, Rows, Target
+from scanner.ledger import Ledger, Row, Rows, Target, batches
+from scanner.ledger import file as ledger_file
 from scanner.model import CONTENT_REASONS, REASONS, ObjectInfo, Reason, printable
 from scanner.subjects import SubjectKey
 
@@ -295,8 +296,8 @@ def test_any_order_gives_the_same_export(
 
 
 def test_equal_rows_give_equal_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scanner.exporting.ROW_GROUP", 32)
-    monkeypatch.setattr("scanner.exporting.WINDOW_ROWS", 16)
+    monkeypatch.setattr("scanner.ledger.exporting.ROW_GROUP", 32)
+    monkeypatch.setattr("scanner.ledger.exporting.WINDOW_ROWS", 16)
     contents = []
     for run in range(3):
         shuffled = list(range(150))
@@ -535,7 +536,7 @@ def test_several_targets(tmp_path: Path) -> None:
 
 
 def test_a_big_object_is_taken_over_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scanner.exporting.WINDOW_ROWS", 8)
+    monkeypatch.setattr("scanner.ledger.exporting.WINDOW_ROWS", 8)
     monkeypatch.setattr(ledger, "COMMIT_ROWS", 10)
     infos = [info(f"{n}") for n in range(9)]
     book = begin(tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scanner.carrying import Chunk
+from scanner.ledger.carrying import Chunk
 from scanner.model import ObjectInfo
 from scanner.stores.remote import _info
 

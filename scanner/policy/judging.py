@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scanner import schemas
-from scanner.errors import PolicyError, ScannerError
+from scanner.errors import LedgerFault, PolicyError, ScannerError
 from scanner.model import Context, RuleText
 from scanner.policy import consents, exposures
 from scanner.policy.expressions import quoted
@@ -107,6 +107,11 @@ def judge(
             notes = _notes(con, context)
         finally:
             con.close()
+    except duckdb.IOException:
+        raise LedgerFault(
+            f"{workdir}: judging could not write its files; free space and continue with "
+            "`consentry scan --resume`"
+        ) from None
     except duckdb.Error as error:
         # its text may hold values of the data
         raise ScannerError(

@@ -108,7 +108,7 @@ def test_01_every_write_of_a_larger_ledger(tmp_path: Path) -> None:
     assert found["tried"] == found["stopped"] == found["points"] > 200
 
 
-def test_01_ten_writes_of_a_small_scan(small: Expected, tmp_path: Path) -> None:
+def test_01_four_writes_of_a_small_scan(small: Expected, tmp_path: Path) -> None:
     """SIGKILL at every persisted syscall → resumed findings identical."""
     points = len(small.calls)
     for number in range(4):

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from scanner import schemas
-from scanner.batches import COVERAGE, DETECTIONS, ITEMS, from_rows
 from scanner.engines import wire
 from scanner.engines.local import LocalEngine
 from scanner.engines.results import REASON, TAGS, Naming
 from scanner.engines.work import Setup, Task
 from scanner.ledger import Rows
+from scanner.ledger.batches import COVERAGE, DETECTIONS, ITEMS, from_rows
 from scanner.model import DatasetSpec, Limits, ObjectInfo, StoreSpec
 from scanner.stores import open_store
 from scanner.subjects import SubjectKey

@@ -29,7 +29,7 @@ class _Shifted(library.datetime, metaclass=_Kind):
 
 time.time = lambda: _time() + _shift
 time.time_ns = lambda: _time_ns() + round(_shift * 1e9)
-for name in ("cli", "scan", "ledger", "ledger_file", "runs", "seal", "listing", "engines.local"):
+for name in ("cli", "scan", "ledger", "ledger.file", "runs", "seal", "listing", "engines.local"):
     module = importlib.import_module(f"scanner.{name}")
     if hasattr(module, "datetime"):
         module.datetime = _Shifted  # type: ignore[attr-defined]

@@ -3,7 +3,10 @@
 Layout of the folder (mode 0700, files 0600; subjects appear only as keyed digests):
 
     lock             held by the one scan that writes; names it
-    ledger.sqlite    `ledger_file.py`; with its journal while it is written
+    ledger.sqlite    `file.py`; with its journal while it is written
+
+`batches.py` holds the rows as columns, `carrying.py` takes over what is unchanged, `exporting.py`
+writes the Parquet files of a run.
 
 A *generation* is one run's rows for one target; objects are numbered in the order of the listing.
 An object is done when its coverage row with `is_object` is there; rows of its other attempts are
@@ -22,7 +25,8 @@ from time import monotonic
 import numpy as np
 import pyarrow.compute as pc
 
-from scanner.batches import (
+from scanner.errors import DISK_FAULTS, LedgerFault, ScannerError, UsageError
+from scanner.ledger.batches import (
     COVERAGE,
     COVERAGE_TAGS,
     DETECTION_TAGS,
@@ -40,10 +44,9 @@ from scanner.batches import (
     together,
     unpack,
 )
-from scanner.carrying import Carrier, Chunk
-from scanner.errors import LedgerFault, ScannerError, UsageError
-from scanner.exporting import TABLES, Export
-from scanner.ledger_file import Generation, LedgerFile, Lock, Run
+from scanner.ledger.carrying import Carrier, Chunk
+from scanner.ledger.exporting import TABLES, Export
+from scanner.ledger.file import Generation, LedgerFile, Lock, Run
 from scanner.model import STATES, ObjectInfo
 from scanner.subjects import SubjectKey
 
@@ -126,6 +129,10 @@ class Ledger:
             output.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = Lock(output)
         except OSError as error:
+            if error.errno in DISK_FAULTS:
+                raise LedgerFault(
+                    f"{output}: nothing can be written there ({error.strerror}); free space first"
+                ) from None
             raise UsageError(
                 f"{output}: cannot write results there ({error.strerror}); choose another "
                 "folder with output.directory in consentry.yaml or --output-directory"

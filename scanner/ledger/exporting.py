@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scanner import schemas
-from scanner.batches import coded, codes, column, in_order, joined, unpack
-from scanner.ledger_file import Generation, LedgerFile
+from scanner.ledger.batches import coded, codes, column, in_order, joined, unpack
+from scanner.ledger.file import Generation, LedgerFile
 
 ROW_GROUP = 122_880  # rows; fixed, so that equal rows give equal files
 WINDOW_ROWS = 65_536  # rows that are brought into order at once, at least

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from scanner.batches import (
+from scanner.ledger.batches import (
     Batch,
     Numbers,
     coded,
@@ -29,7 +29,7 @@ from scanner.batches import (
     taken,
     unpack,
 )
-from scanner.ledger_file import Generation, LedgerFile
+from scanner.ledger.file import Generation, LedgerFile
 from scanner.model import CONTENT_REASONS, WEAK_VERSION, ObjectInfo, printable
 
 _LASTING = pa.array(sorted(CONTENT_REASONS))

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scanner.batches import Packed
 from scanner.errors import LedgerFault, UsageError
+from scanner.ledger.batches import Packed
 
 VERSION = 1
 _APPLICATION = 0x434F4E53  # "CONS", for file(1)
