@@ -10,6 +10,7 @@ import os
 import signal
 import stat
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
@@ -252,12 +253,18 @@ def verify(run: str, output_directory: Path | None, public_key: Path | None) -> 
     key = None if public_key is None else seal.load_public_key(public_key)
     folder = _run_folder(run, output_directory)
     found = seal.verify(folder, key)
-    for line in found.wrong:
-        click.echo(f"WRONG    {line}")
-    for line in found.untold:
-        click.echo(f"UNKNOWN  {line}")
-    for line in found.remarks:
-        click.echo(f"         {line}")
+    for label, lines in (("WRONG", found.wrong), ("UNKNOWN", found.untold), ("", found.remarks)):
+        for line in lines:
+            click.echo(
+                textwrap.fill(
+                    line,
+                    80,
+                    initial_indent=f"{label:<9}",
+                    subsequent_indent=" " * 9,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
     verdict = {seal.INTACT: "intact", seal.WRONG: "NOT intact", seal.UNKNOWN: "cannot be told"}
     click.echo(f"run {found.run_id or _visible(folder.name)}: {verdict[found.code]}")
     sys.exit(found.code)
