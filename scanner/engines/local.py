@@ -278,7 +278,7 @@ class LocalEngine:
             return worker
         starting = sum(not w.ready for w in self._workers)
         if len(self._workers) < self._jobs and starting < self._batches_waiting():
-            self._start()
+            self._start_one_more()
         return worker if worker is not None and len(worker.batches) <= most_batches else None
 
     def _batches_waiting(self) -> float:
@@ -325,6 +325,17 @@ class LocalEngine:
             kind=source.kind,
             problem=source.problem,
         )
+
+    def _start_one_more(self) -> None:
+        try:
+            self._start()
+        except OSError as error:  # too many files or processes: those that there are go on
+            if not self._workers:
+                why = error.strerror or type(error).__name__
+                raise ScannerError(
+                    f"no worker process can be started ({why}); see ulimit, or try --jobs 1"
+                ) from None
+            self._jobs = len(self._workers)
 
     def _start(self) -> _Process:
         ours, theirs = socket.socketpair()

@@ -20,6 +20,7 @@ from scanner.engines import wire
 from scanner.engines.local import LocalEngine
 from scanner.engines.results import REASON, TAGS, Naming
 from scanner.engines.work import Setup, Task
+from scanner.errors import ScannerError
 from scanner.ledger import Rows
 from scanner.ledger.batches import COVERAGE, DETECTIONS, ITEMS, from_rows
 from scanner.model import DatasetSpec, Limits, ObjectInfo, StoreSpec
@@ -252,3 +253,33 @@ def test_a_full_table_of_files_on_their_way_is_waited_out(
     states = _states(list(engine.run(_supply(_tasks(target)), _never, _nothing)))
     assert states == {f"{n:03}.csv": ("scanned", None) for n in range(150)}
     assert refused == 0
+
+
+def test_where_no_more_processes_may_be_started_fewer_do_it(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = _engine(target, jobs=2)
+    start = engine._start
+
+    def starting() -> object:
+        if engine._workers:
+            raise OSError(11, "Resource temporarily unavailable")
+        return start()
+
+    monkeypatch.setattr(engine, "_start", starting)
+    states = _states(list(engine.run(_supply(_tasks(target)), _never, _nothing)))
+    assert set(states.values()) == {("scanned", None)}
+    assert len(states) == 150
+
+
+def test_where_none_may_be_started_the_run_says_so(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = _engine(target)
+
+    def starting() -> object:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(engine, "_start", starting)
+    with pytest.raises(ScannerError, match="no worker process can be started"):
+        list(engine.run(_supply(_tasks(target)), _never, _nothing))
