@@ -103,7 +103,7 @@ def test_include_and_exclude_are_accounted_for(consentry: Run, tmp_path: Path) -
     assert report["coverage"]["counts"]["excluded"] == 1
     assert [r["reason"] for r in report["coverage"]["rows"]] == ["rule:*.csv"]
     report = consentry("scan", "t", "--include", "c/**", "-f", "json").json
-    assert report["coverage"]["counts"]["scanned"] == 1
+    assert report["coverage"]["counts"]["unchanged"] == 1
     assert report["coverage"]["counts"]["excluded"] == 2
     everything = consentry("scan", "t", "--exclude", "**", "-f", "json")
     assert everything.code == 3  # nothing was looked at: that is not clean
