@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from scanner.stores.connection import Connection
 from scanner.stores.stream import ObjectRaw, buffered
 
 _EXTRAS = {
-    "gs": "gcs", "gcs": "gcs",
+    "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http",
     "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure",
 }  # fmt: skip
 # Drivers that wrap another store or make one up: no places where data is kept.
@@ -33,6 +34,7 @@ _NOT_PLACES = frozenset(
 _VERSIONS = ("etag", "ETag", "generation", "md5Hash", "content_md5", "version_id", "checksum")
 _MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modify", "modified", "created")
 _HTTP = frozenset({"http", "https"})
+_CLOUDS = frozenset(_EXTRAS) - _HTTP  # they have credentials, which may expire
 
 T = TypeVar("T")
 
@@ -57,7 +59,7 @@ class RemoteStore:
         if not self._single:
             self._top = self._top.rstrip("/")
         self._connection: Connection[Any] = Connection(
-            fs, lambda: self._made()[0], _expired if scheme in _EXTRAS else lambda error: None
+            fs, lambda: self._made()[0], _expired if scheme in _CLOUDS else lambda error: None
         )
         self._turn = nullcontext() if getattr(fs, "async_impl", False) else threading.RLock()
 
@@ -283,9 +285,9 @@ def _options(spec: StoreSpec, scheme: str) -> dict[str, object]:
             options["token"] = "anon"
         if spec.endpoint_url:
             options["endpoint_url"] = spec.endpoint_url
-    elif scheme in _HTTP:
+    elif scheme in _HTTP and importlib.util.find_spec("aiohttp"):  # which fsspec's driver uses
         options["client_kwargs"] = {"trace_configs": [_no_redirects()]}
-    elif scheme in _EXTRAS and spec.anonymous:
+    elif scheme in _CLOUDS and spec.anonymous:
         options["anon"] = True
     return options
 
