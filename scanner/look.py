@@ -122,8 +122,8 @@ class _Budget:
             self.broken = Unreadable(reason, f"{detail} ({limit})")
 
 
-class _Watched(io.RawIOBase):
-    """The object's own stream: every read is a sign of life, and none goes on past the time."""
+class _Budgeted(io.RawIOBase):
+    """A stream whose reads the budget of the object knows of."""
 
     def __init__(self, inner: BinaryIO, budget: _Budget) -> None:
         self._inner = inner
@@ -141,6 +141,10 @@ class _Watched(io.RawIOBase):
     def tell(self) -> int:
         return self._inner.tell()
 
+
+class _Watched(_Budgeted):
+    """The object's own stream: every read is a sign of life, and none goes on past the time."""
+
     def read(self, size: int | None = -1, /) -> bytes:
         self._budget.read_on()
         return self._inner.read(-1 if size is None else size)
@@ -152,24 +156,8 @@ class _Watched(io.RawIOBase):
         return len(data)
 
 
-class _Counted(io.RawIOBase):
+class _Counted(_Budgeted):
     """A child's stream, every byte charged to the object's budget."""
-
-    def __init__(self, inner: BinaryIO, budget: _Budget) -> None:
-        self._inner = inner
-        self._budget = budget
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self._inner.seekable()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._inner.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._inner.tell()
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(cast("bytearray", buffer)).cast("B")

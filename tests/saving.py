@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from scanner import runs, schemas
 from scanner.model import RuleText, RunInfo, SavedRun
@@ -85,3 +87,23 @@ def make_run(
         rules=(RULE,),
         findings=pa.Table.from_pylist(findings, schemas.FINDINGS),
     )
+
+
+def order_on_disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with every file that is flushed ("name") and every one that is put in place
+    ("-> name").
+    """
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(descriptor: int) -> None:
+        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def moved(self: Path, target: Path) -> Path:
+        order.append(f"-> {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", moved)
+    return order

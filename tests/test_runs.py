@@ -15,7 +15,7 @@ import pytest
 
 from scanner import runs
 from scanner.errors import LedgerFault, UsageError
-from tests.saving import NOON, make_run
+from tests.saving import NOON, make_run, order_on_disk
 
 NAMES = ("/data/a.jpg", "/data/\x1b[2J.jpg", "/data/gpj.\u202eexe", "/data/=1+1", "/data/얼굴.jpg")
 
@@ -50,19 +50,7 @@ def test_the_file_that_makes_a_run_acts_on_no_terminal(tmp_path: Path) -> None:
 def test_run_json_is_last_and_everything_is_on_disk_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-
-    def flushed(descriptor: int) -> None:
-        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        fsync(descriptor)
-
-    def moved(self: Path, target: Path) -> Path:
-        order.append(f"-> {target.name}")
-        return replace(self, target)
-
-    monkeypatch.setattr(os, "fsync", flushed)
-    monkeypatch.setattr(Path, "replace", moved)
+    order = order_on_disk(monkeypatch)
     run = make_run(tmp_path)
     at = order.index("-> run.json")
     tables = {f"{name}.parquet" for name in ("coverage", "detections", "items", "affected")}

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from scanner import seal
 from scanner.errors import ConfigError, LedgerFault, UsageError
-from tests.saving import NOON, make_run
+from tests.saving import NOON, make_run, order_on_disk
 
 KEY = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = ed25519.Ed25519PrivateKey.from_private_bytes(b"o" * 32)
@@ -421,19 +421,7 @@ def test_the_seal_is_on_disk_after_all_it_covers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "seal.json").unlink()
-    order: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-
-    def flushed(descriptor: int) -> None:
-        order.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        fsync(descriptor)
-
-    def moved(self: Path, target: Path) -> Path:
-        order.append(f"-> {target.name}")
-        return replace(self, target)
-
-    monkeypatch.setattr(os, "fsync", flushed)
-    monkeypatch.setattr(Path, "replace", moved)
+    order = order_on_disk(monkeypatch)
     seal.seal(folder, None, at=NOON)
     at = order.index("-> seal.json")
     assert set(order[:at]) >= {p.name for p in folder.rglob("*") if p.name != "seal.json"}

@@ -219,10 +219,7 @@ class LocalEngine:
             self._supplied_all = True
 
     def _has_room(self) -> bool:
-        return self._sources.has_room() and self._wants_more()
-
-    def _wants_more(self) -> bool:
-        return len(self._opened) < 2 * BATCH_OBJECTS
+        return self._sources.has_room() and len(self._opened) < 2 * BATCH_OBJECTS
 
     def _send(self) -> None:
         while self._alone:

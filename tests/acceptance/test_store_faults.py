@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -35,6 +34,8 @@ from tests.tools.fault_proxy import (
     reset,
     slow,
     truncated,
+    write_credentials,
+    writing,
 )
 
 GOOD = [f"good/{number}.csv" for number in range(4)]
@@ -88,15 +89,8 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def writer(server: str) -> Iterator[Any]:
-    client = botocore.session.Session().create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=server,
-        aws_access_key_id="WRITER",
-        aws_secret_access_key="not-so-secret",
-    )
-    yield client
-    client.close()
+    with writing(server) as client:
+        yield client
 
 
 @pytest.fixture
@@ -107,9 +101,7 @@ def proxy(server: str) -> Iterator[FaultProxy]:
 
 def signed(folder: Path, access_key: str = "OLD") -> dict[str, str]:
     """The environment of somebody whose credentials are in a file, as a sign-in tool writes it."""
-    (folder / "credentials").write_text(
-        f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = not-so-secret\n"
-    )
+    write_credentials(folder, access_key)
     return {
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
         "AWS_CONFIG_FILE": str(folder / "config"),

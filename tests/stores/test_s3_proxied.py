@@ -29,6 +29,8 @@ from tests.tools.fault_proxy import (
     refuse,
     reset,
     truncated,
+    write_credentials,
+    writing,
 )
 
 LOADER = botocore.loaders.create_loader()
@@ -60,9 +62,7 @@ def sign_in(proxy: FaultProxy, tmp_path: Path) -> Callable[[str], None]:
     """Write credentials to the file; OLD is signed in."""
 
     def write(name: str) -> None:
-        (tmp_path / "credentials").write_text(
-            f"[default]\naws_access_key_id = {name}\naws_secret_access_key = not-so-secret\n"
-        )
+        write_credentials(tmp_path, name)
 
     write("OLD")
     return write
@@ -71,15 +71,8 @@ def sign_in(proxy: FaultProxy, tmp_path: Path) -> Callable[[str], None]:
 @pytest.fixture
 def client(proxy: FaultProxy, sign_in: Callable[[str], None], server: str) -> Iterator[Any]:
     """A client that may write, straight to the server."""
-    client = botocore.session.Session().create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=server,
-        aws_access_key_id="WRITER",
-        aws_secret_access_key="not-so-secret",
-    )
-    yield client
-    client.close()
+    with writing(server) as client:
+        yield client
 
 
 @pytest.fixture

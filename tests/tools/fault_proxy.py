@@ -21,8 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import botocore.session
 
 _HOP = frozenset({"connection", "transfer-encoding", "content-length", "server", "date"})
 
@@ -295,3 +299,24 @@ def moto() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def writing(server: str) -> Iterator[Any]:
+    """A client that may write, straight to the server."""
+    client = botocore.session.Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=server,
+        aws_access_key_id="WRITER",
+        aws_secret_access_key="not-so-secret",
+    )
+    yield client
+    client.close()
+
+
+def write_credentials(folder: Path, access_key: str) -> None:
+    """A file `credentials` in `folder`, as a sign-in tool writes it."""
+    (folder / "credentials").write_text(
+        f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = not-so-secret\n"
+    )
