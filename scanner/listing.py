@@ -118,6 +118,8 @@ class Listing:
         self._empty.discard(chunk.store)
         self.count += len(infos)
         known = self._book.carry(chunk.store, first, infos, self._digests, self._is_as_before)
+        if all(known):
+            return []
         tasks = []
         settled = Rows(chunk.store, [], [], [])
         for number, (info, done) in enumerate(zip(infos, known, strict=True), first):

@@ -27,6 +27,7 @@ from scanner.errors import LedgerFault, UsageError
 from scanner.model import STATES, RuleText, RunInfo, SavedRun
 
 EARLIER_RUNS = 100  # that `first_seen` looks through: a fifth of a second
+_LOOKED_AT = pa.array(["scanned", "unchanged"])
 _FIRST_SEEN = pa.schema([("finding_id", pa.string()), ("first_seen", schemas.TIMESTAMP)])
 
 
@@ -153,17 +154,21 @@ def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _coverage(path: Path) -> tuple[dict[str, int], pa.Table]:
+    """Objects by state, and the rows that say what was not looked at."""
     states: dict[str, int] = dict.fromkeys(STATES, 0)
-    gaps: list[pa.RecordBatch] = []
-    for batch in _batches(path, schemas.COVERAGE.names):
-        objects = batch.filter(batch.column("is_object"))
-        for entry in objects.column("state").value_counts().to_pylist():
-            states[entry["values"]] += entry["counts"]
-        looked = pc.is_in(batch.column("state"), value_set=pa.array(["scanned", "unchanged"]))
-        gaps.append(batch.filter(pc.invert(looked)))
-    table = pa.Table.from_batches(gaps, schema=schemas.COVERAGE)
+    gaps = [schemas.COVERAGE.empty_table()]
+    with pq.ParquetFile(path, read_dictionary=["state"]) as file:
+        for number in range(file.num_row_groups):
+            short = file.read_row_group(number, ["state", "is_object"], use_threads=False)
+            states_here = short.column("state").filter(short.column("is_object"))
+            for entry in states_here.value_counts().to_pylist():
+                states[entry["values"]] += entry["counts"]
+            gap = pc.invert(pc.is_in(short.column("state"), value_set=_LOOKED_AT))
+            if pc.any(gap).as_py():  # mostly there is none, and the rest need not be read
+                rows = file.read_row_group(number, schemas.COVERAGE.names, use_threads=False)
+                gaps.append(rows.filter(gap).cast(schemas.COVERAGE))
     order = [("location", "ascending"), ("is_object", "descending"), ("reason", "ascending")]
-    return states, table.sort_by(order)
+    return states, pa.concat_tables(gaps).sort_by(order)
 
 
 def _detection_counts(path: Path) -> dict[str, int]:
