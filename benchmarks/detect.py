@@ -102,26 +102,21 @@ def run_floor(folder: Path, jobs: int, looks: str) -> None:
 
 def one_look(paths: Sequence[str]) -> int:
     """How many of the pictures show a face, at one look each."""
-    from scanner.detectors.face import LOOK_PX, POSSIBLE, load, network_input
+    from scanner.detectors.centerface import CenterFaceNetwork
 
-    session = load()
-    faces = 0
-    for path in paths:
-        pixels, _ = decoded(path, LOOK_PX)
-        heatmap, *_ = session.run(None, {"input.1": network_input(pixels, LOOK_PX)})
-        faces += bool(heatmap.max() >= POSSIBLE)
-    return faces
+    network = CenterFaceNetwork()
+    return sum(len(network.look(decoded(path, 320)[0], 320, 0.35)[0]) > 0 for path in paths)
 
 
 def all_looks(paths: Sequence[str]) -> int:
     """How many of the pictures show a face, by the detector as it is."""
-    from scanner.detectors.face import SECOND_LOOK_PX, CenterFace
+    from scanner.detectors.face import CenterFace
     from scanner.model import Location, Picture
 
     detector = CenterFace()
     faces = 0
     for path in paths:
-        pixels, (width, height) = decoded(path, SECOND_LOOK_PX)
+        pixels, (width, height) = decoded(path, detector.look_px)
         faces += any(detector.picture(Picture(Location(path), pixels, width, height)))
     return faces
 

@@ -30,6 +30,7 @@ SETUP = Setup(
     datasets=(DatasetSpec("d"),),
     limits=Limits(),
     face_detector="centerface",
+    faces="balanced",
     subjects=SubjectKey(bytes(32)),
 )
 

@@ -26,6 +26,7 @@ REGISTRY_COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "exporter_id", "role_of_recipient", "role_basis", "mode", "purpose", "legal_basis",
             "within_original_purpose", "agreement_ref", "published_ref", "published_from",
             "from_country", "to_country", "transfer_tool", "started_at", "ended_at", "destroyed_at",
+            "onward_to",
         ),
     ),
     "evidence": (
@@ -52,6 +53,9 @@ def spelled(text: str) -> str:
 SOURCES = _list("direct", "indirect", "public_web", "cctv", "generated", "unknown")
 REPRESENTATIONS = _list(*get_args(Representation))
 KEY_QUALITIES = _list("exact", "hashed", "none")
+# How far the face detector goes over a doubtful picture (detectors/face.py).
+FACE_LEVELS = _list("fast", "balanced", "thorough")
+BALANCED = "balanced"
 FAIL_ON = _list("error", "warning", "review")
 
 # Of a consent record (ISO/IEC TS 27560 event_state; dpv:ConsentStatus). An expired record stays
@@ -88,6 +92,8 @@ BOOLEANS = _list(
     f="false",
     **{"1": "true", "0": "false"},
 )
+
+AUTO = "auto"  # in the place of rule packs: those that the places on record ask for
 
 # GDPR 6(1) a–f, PIPA 15(1) 1–7; `statute:<cite>` is open. "none" says the same as an empty cell.
 LEGAL_BASES = _list(

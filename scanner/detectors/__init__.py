@@ -16,6 +16,8 @@ import pkgutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from scanner.vocabulary import BALANCED
+
 if TYPE_CHECKING:
     from scanner.model import Detection, ImageMetadata, Location, Picture, TableBatch, Text
 
@@ -38,6 +40,11 @@ class Detector(Protocol):
 @runtime_checkable
 class PictureDetector(Detector, Protocol):
     """Judges the pixels of one decoded frame."""
+
+    @property
+    def look_px(self) -> int:
+        """Frames may be decoded reduced to no less than this long side."""
+        ...
 
     def picture(self, picture: Picture) -> Iterator[Detection]: ...
 
@@ -78,7 +85,7 @@ class PathDetector(Detector, Protocol):
     def path(self, location: Location) -> Iterator[Detection]: ...
 
 
-def all_detectors(face: str = CENTERFACE) -> tuple[Detector, ...]:
+def all_detectors(face: str = CENTERFACE, level: str = BALANCED) -> tuple[Detector, ...]:
     """Every detector of this folder in name order, the face detector built from the spec `face`.
 
     Raises what `face_detector` raises.
@@ -86,7 +93,7 @@ def all_detectors(face: str = CENTERFACE) -> tuple[Detector, ...]:
     found: list[Detector] = []
     for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         if module_info.name == _BY_SPEC:
-            found.append(face_detector(face))
+            found.append(face_detector(face, level))
         elif not module_info.name.startswith("_"):
             module = importlib.import_module(f"{__name__}.{module_info.name}")
             detector = getattr(
@@ -104,9 +111,9 @@ def face_detector_names() -> tuple[str, ...]:
     return (CENTERFACE, *(f"{DEEPFACE_PREFIX}{name}" for name in BACKENDS))
 
 
-def face_detector(spec: str) -> PictureDetector:
+def face_detector(spec: str, level: str = BALANCED) -> PictureDetector:
     """The face detector that `spec` names: "centerface", or "deepface:<backend>" such as
-    "deepface:yunet".
+    "deepface:yunet". `level`, one of FACE_LEVELS, is how far CenterFace goes over what is doubtful.
 
     Raises UsageError for a name that is not known, ModelMissing if its model file or package is not
     there. Nothing is ever downloaded.
@@ -116,7 +123,7 @@ def face_detector(spec: str) -> PictureDetector:
     if spec == CENTERFACE:
         from scanner.detectors.face import CenterFace
 
-        return CenterFace()
+        return CenterFace(level)
     from scanner.detectors.deepface_backend import BACKENDS, DeepFaceBackend
 
     backend = spec.removeprefix(DEEPFACE_PREFIX)
