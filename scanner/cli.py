@@ -23,6 +23,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from scanner import __version__
+from scanner.commands.consent import consent
+from scanner.commands.estimate import estimate_misses
+from scanner.commands.models import models
+from scanner.commands.replay import replay
 from scanner.errors import CredentialsExpired, LedgerFault, ScannerError, UsageError
 from scanner.unloaded import keep_out
 
@@ -147,7 +151,7 @@ _scan_options = _together(
     _flag("--recipient", help="Who shall use it: a party_id."),
     _flag("--to", metavar="COUNTRY", help="Where: ISO 3166 code."),
     _flag("--policies", multiple=True, metavar="PACK", env=False,
-          help="A pack's name or folder; may be repeated. Default: baseline."),
+          help="A pack's name or folder, or auto; may be repeated. Default: baseline."),
     _flag("--as-of", type=_Moment(), metavar="DATE", help="Judge as of then. Default: now."),
     _flag("--fail-on", type=click.Choice(["error", "warning", "review"]),
           help="From which finding on the exit code is 1. Default: error."),
@@ -156,6 +160,10 @@ _scan_options = _together(
           help="Not these objects; each is reported as excluded."),
     _flag("--face-detector", metavar="NAME",
           help="centerface (default) or deepface:<backend>; see `consentry models list`."),
+    _flag("--faces", type=click.Choice(["fast", "balanced", "thorough"]),
+          help="How far to go over a doubtful picture. Default: balanced."),
+    _flag("--device", type=click.Choice(["cpu", "auto", "cuda", "directml", "coreml", "openvino"]),
+          help="What models run on. Default: cpu."),
     _flag("--profile", help="AWS profile for s3:// targets."),
     _flag("--endpoint-url", metavar="URL", help="S3 endpoint, e.g. http://127.0.0.1:9000."),
     _flag("--region", help="S3 region."),
@@ -166,6 +174,8 @@ _scan_options = _together(
     _flag("--no-cache", is_flag=True, default=None, help="Look at everything again."),
     _flag("--resume", is_flag=True, default=None, env=False,
           help="Only go on with a run that was interrupted (scan does so by itself)."),
+    _flag("--sample", metavar="SHARE",
+          help="Look at a drawn share only, e.g. 1%; states what that proves, is never complete."),
     _flag("--require-sandbox", is_flag=True, default=None,
           help="Rather do nothing than open files outside a sandbox."),
     _flag("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes. Default: cores."),
@@ -372,23 +382,10 @@ def _rule(rule_id: str, packs: Sequence[str]) -> Any:
 # ---------------------------------------------------------------- models, init, demo
 
 
-@consentry.group()
-def models() -> None:
-    """The face detectors that can be used."""
-
-
-@models.command("list")
-def models_list() -> None:
-    """Every face detector, and whether its model file is there."""
-    from scanner.detectors import face_detector, face_detector_names
-
-    for name in face_detector_names():
-        try:
-            found = face_detector(name)
-        except ScannerError as error:
-            _print(f"{name:<20} not there  {error}")
-        else:
-            click.echo(f"{name:<20} ready      version {found.version}")
+consentry.add_command(models)
+consentry.add_command(estimate_misses)
+consentry.add_command(consent)
+consentry.add_command(replay)
 
 
 @consentry.command()

@@ -24,6 +24,11 @@ from scanner.model import (
 )
 from scanner.tree import Node, is_url, resolve
 from scanner.vocabulary import (
+    AUTO,
+    BALANCED,
+    CPU,
+    DEVICES,
+    FACE_LEVELS,
     FAIL_ON,
     KEY_QUALITIES,
     LEGAL_BASES,
@@ -46,6 +51,8 @@ DEFAULT_POLICIES = ("baseline",)
 DEFAULT_FORMATS = ("table",)
 FACE_DETECTOR = "centerface"
 CHILD_AGE = 14  # PIPA 22-2, PIPL 31
+
+_SHARE = "a share of the objects such as 1% or 0.01 (100% is all)"
 
 FailOn = Literal["error", "warning", "review"]
 
@@ -80,9 +87,12 @@ class Overrides:
     exclude: tuple[str, ...] | None = None
     jobs: int | None = None
     face_detector: str | None = None
+    faces: str | None = None
+    device: str | None = None
     follow_symlinks: bool | None = None
     all_versions: bool | None = None
     require_sandbox: bool | None = None
+    sample: str | None = None
     no_cache: bool | None = None
     resume: bool | None = None
     # for every target
@@ -114,10 +124,14 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     jobs: int | None = None  # worker processes; None: as many as the machine has cores
     face_detector: str = FACE_DETECTOR
+    faces: str = BALANCED  # how far it goes over a doubtful picture
+    device: str = CPU  # what models run on
     follow_symlinks: bool = False
     all_versions: bool = False
     require_sandbox: bool = False
+    sample: float | None = None  # share of the objects that is looked at, 0 < share < 1; None: all
     cache: bool = True  # what is unchanged is not looked at again
+    purposes: str | None = None  # file of the organisation's own terms: what is broader than each
     resume: bool = False  # only go on with a run that was interrupted
     store_flags: StoreOptions = field(
         default_factory=StoreOptions
@@ -221,7 +235,8 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
     top = Node(file, "", tree).keys(
         "version", "targets", "stores", "declared_use", "datasets", "registries", "policies",
         "fail_on", "output", "child_age", "include", "exclude", "limits", "jobs", "face_detector",
-        "follow_symlinks", "all_versions", "require_sandbox",
+        "faces", "device",
+        "follow_symlinks", "all_versions", "require_sandbox", "purposes", "sample",
     )  # fmt: skip
     if "version" in top and (top["version"].value != 1 or isinstance(top["version"].value, bool)):
         raise top["version"].wrong("this program reads version 1")
@@ -259,10 +274,40 @@ def _from_file(file: Path, overrides: Overrides, cwd: Path) -> Settings:
         limits=_limits(top["limits"]) if "limits" in top else plain.limits,
         jobs=top["jobs"].whole(1, 1024) if "jobs" in top else None,
         face_detector=top["face_detector"].text() if "face_detector" in top else FACE_DETECTOR,
+        device=top["device"].one_of(DEVICES) if "device" in top else CPU,
+        faces=top["faces"].one_of(FACE_LEVELS) if "faces" in top else BALANCED,
         follow_symlinks=flags.get("follow_symlinks", False),
         all_versions=flags.get("all_versions", False),
         require_sandbox=flags.get("require_sandbox", False),
+        sample=_sample(top["sample"]) if "sample" in top else None,
+        purposes=_local_file(top["purposes"]) if "purposes" in top else None,
     )
+
+
+def _local_file(node: Node) -> str:
+    path = node.local_or_url("a file")
+    if is_url(path):
+        raise node.wrong("expected a local file, got a URL")
+    return path
+
+
+def _sample(node: Node) -> float | None:
+    value = node.value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    try:
+        return _share(node.text(_SHARE) if not number else str(value))
+    except ValueError:
+        raise node.wrong(f"expected {_SHARE}, got {shown(str(value))}") from None
+
+
+def _share(text: str) -> float | None:
+    """A share of the objects, "1%" or "0.01"; None for all of them. Raises ValueError."""
+    percent = text.endswith("%")
+    share = float(text.removesuffix("%").rstrip()) / (100 if percent else 1)
+    # a bare 1 may be meant as one per cent
+    if not 0 < share <= 1 or (share == 1 and not percent):
+        raise ValueError
+    return None if share == 1 else share
 
 
 def _targets(node: Node) -> tuple[str, ...]:
@@ -272,6 +317,8 @@ def _targets(node: Node) -> tuple[str, ...]:
 
 
 def _policies(node: Node) -> tuple[str, ...]:
+    if node.value == AUTO:
+        return (AUTO,)
     packs = node.texts("a list of packs")
     if not packs:
         raise node.wrong("expected at least one pack; nothing would be checked")
@@ -539,7 +586,12 @@ def _override(settings: Settings, given: Overrides, cwd: Path) -> Settings:
                     f"{flag}: expected a whole number from {low} to {high}, got {number}"
                 )
             changes[name] = number
-    for name in ("include", "exclude", "face_detector", *_FLAGS, "resume"):
+    if given.sample is not None:
+        try:
+            changes["sample"] = _share(given.sample.strip())
+        except ValueError:
+            raise ConfigError(f"--sample: expected {_SHARE}, got {given.sample[:80]!r}") from None
+    for name in ("include", "exclude", "face_detector", "faces", "device", *_FLAGS, "resume"):
         value = getattr(given, name)
         if value is not None and value != ():
             changes[name] = value
@@ -620,7 +672,7 @@ datasets:
 #              # the password belongs in ~/.pgpass or PGPASSWORD
 #   evidence: evidence.csv
 
-policies: [baseline]              # packs by name, or folders: ./our-rules
+policies: [baseline]              # packs by name, or folders: ./our-rules; or auto
 fail_on: error                    # error, warning or review: what makes the exit code 1
 child_age: 14                     # younger people need a guardian's consent
 output:
@@ -633,7 +685,10 @@ output:
 # limits: {max_recursion: 10, max_pixels: 178956970}
 # jobs: 4
 # face_detector: centerface
+# faces: balanced                   # fast, balanced or thorough
+# device: cpu                       # or auto, cuda, directml, coreml, openvino
 # follow_symlinks: false
 # all_versions: false               # S3: also the versions that are not the current ones
+# sample: 1%                        # look at a drawn share only; nothing is compliant then
 # require_sandbox: false            # rather not run than look at files outside a sandbox
 """

@@ -18,6 +18,7 @@ from scanner.engines.work import Task
 from scanner.errors import CredentialsExpired, StoreError
 from scanner.ledger import Ledger, Rows
 from scanner.model import UNASSIGNED, DatasetSpec, Location, ObjectInfo
+from scanner.sampling import NOT_DRAWN, SAMPLED, Draw
 from scanner.stores import Store, public_url
 
 CHUNK_OBJECTS = 8_192
@@ -29,11 +30,18 @@ class Listing:
     """All objects of all targets, in the order of their stores, numbered from 0."""
 
     def __init__(
-        self, settings: Settings, stores: Sequence[Store], book: Ledger, looks: Mapping[str, str]
+        self,
+        settings: Settings,
+        stores: Sequence[Store],
+        book: Ledger,
+        looks: Mapping[str, str],
+        draw: Draw | None = None,
     ) -> None:
+        """`draw`: only the objects that it takes are looked at; others are `partial`, `sampled`."""
         self._stores = stores
         self._book = book
         self._looks = looks
+        self._draw = draw
         self._digests = frozenset(looks.values())
         self._assigner = Assigner(settings.datasets)
         self._selector = Selector(settings.include, settings.exclude)
@@ -118,6 +126,10 @@ class Listing:
         self._empty.discard(chunk.store)
         self.count += len(infos)
         known = self._book.carry(chunk.store, first, infos, self._digests, self._is_as_before)
+        if self._draw is not None:
+            for info, done in zip(infos, known, strict=True):
+                if done:  # costs nothing, so it is taken over whether it is drawn or not
+                    self._draw.count(info.key)
         if all(known):
             return []
         tasks = []
@@ -131,7 +143,10 @@ class Listing:
             if state is None:
                 tasks.append(task)
             else:
-                settled.coverage.append(coverage(task, self.name(task), *state))
+                name = self.name(task)
+                if state[1] == SAMPLED:
+                    name.look = ""  # it stands for no look, in no later run
+                settled.coverage.append(coverage(task, name, *state))
         if settled.coverage:
             self._book.add(settled)
         return tasks
@@ -149,7 +164,12 @@ class Listing:
         if info.problem is not None:  # before the globs: a closed folder may hide what they select
             return "error", *info.problem
         pattern = self._selector.excluded_by(info.key)
-        return ("excluded", f"rule:{pattern}") if pattern is not None else None
+        if pattern is not None:
+            return "excluded", f"rule:{pattern}"
+        if self._draw is not None and not self._draw.count(info.key):
+            self._draw.left_out += 1
+            return "partial", SAMPLED, NOT_DRAWN
+        return None
 
     def _broke_off(self, chunk: _Chunk) -> None:
         """A listing that broke off counts as one object that could not be looked at."""

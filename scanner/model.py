@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
 
+from scanner.purposes import Purposes
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -383,7 +385,7 @@ class DeclaredUse:
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """All that is claimed about the data: Arrow tables with the schemas of `schemas.py`, subjects
-    as digests.
+    as digests. Consents may lie on disk: only their `num_rows`, `schema` and `to_reader()` are used.
     """
 
     datasets: pa.Table
@@ -394,6 +396,8 @@ class Context:
     evidence: pa.Table
     declared_use: DeclaredUse = field(default_factory=DeclaredUse)
     child_age: int = 14
+    purposes: Purposes = field(default_factory=Purposes)
+    notes: tuple[str, ...] = ()  # what a reader of the report must know about the registries
 
 
 # ---------------------------------------------------------------- what is decided

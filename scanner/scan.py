@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from scanner import __version__, runs
 from scanner.config import RUNS_FOLDER, STATE_FOLDER, Settings, lies_in_target
 from scanner.context import load_context
+from scanner.detectors.devices import choose as choose_device
 from scanner.engines.local import LocalEngine, Progress, usable_cores
 from scanner.engines.looks import look_digests, target_of
 from scanner.engines.work import Setup
@@ -25,9 +26,11 @@ from scanner.errors import DISK_FAULTS, LedgerFault, UsageError
 from scanner.ledger import Ledger
 from scanner.listing import Listing
 from scanner.model import RunInfo, SavedRun
-from scanner.policy import judge, load_packs
+from scanner.policy import choose, judge, load_packs, named
+from scanner.sampling import Draw, bound_note, never_compliant
 from scanner.stores import open_store, public_url
 from scanner.subjects import SubjectKey
+from scanner.vocabulary import AUTO, CPU
 
 CLEAN, VIOLATIONS, WRONG_USE, INCOMPLETE, BOTH, INTERRUPTED = 0, 1, 2, 3, 4, 130
 PAUSED = "paused: "  # begins the note of a run that could not go on
@@ -56,7 +59,7 @@ def scan(
     partial run is judged and saved.
     """
     # What is claimed, and what it is judged by: all checked before the first byte is read.
-    packs = load_packs(settings.policies, settings.policy_base)
+    packs = load_packs(named(settings.policies), settings.policy_base)
     with closing(_open_ledger(settings, key)) as book:
         settings, notes = _resumed(settings, book)
         if not settings.targets:
@@ -70,21 +73,34 @@ def scan(
             child_age=settings.child_age,
             key=key,
             targets=settings.targets,
-            open_url=lambda url: _open_one(settings, url),
+            open_url=lambda url: open_one(settings, url),
+            purposes=settings.purposes,
+            spool=settings.output_directory / STATE_FOLDER,
         )
+        if AUTO in settings.policies:
+            chosen, why = choose(settings.policies, context)
+            settings = replace(settings, policies=chosen)
+            packs = load_packs(chosen, settings.policy_base)
+            notes += why
 
         # Look: every object listed ends in exactly one row of the ledger.
         run_id = f"{started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        looks = look_digests(settings.datasets, settings.limits, settings.face_detector, key)
+        faces = (settings.face_detector, settings.faces, settings.device)
+        if settings.device != CPU:
+            notes += [note for note in [choose_device(settings.device).note] if note is not None]
+        looks = look_digests(settings.datasets, settings.limits, faces, key)
         targets = [
             target_of(spec, settings.datasets, settings.include, settings.exclude) for spec in specs
         ]
         book.begin(run_id, started, targets, settings.targets)
-        listing = Listing(settings, stores, book, looks)
+        draw = Draw(settings.sample, key) if settings.sample is not None else None
+        listing = Listing(settings, stores, book, looks, draw)
         setup = Setup(
             datasets=settings.datasets,
             limits=settings.limits,
             face_detector=settings.face_detector,
+            faces=settings.faces,
+            device=settings.device,
             subjects=key,
             require_sandbox=settings.require_sandbox,
         )
@@ -108,6 +124,7 @@ def scan(
         moment = as_of or started
         with _run_folder(settings.output_directory, run_id) as folder:
             book.export(folder)
+            previous = runs.first_seen(settings.output_directory)
             judgement = judge(
                 detections=folder / "detections.parquet",
                 items=folder / "items.parquet",
@@ -116,10 +133,15 @@ def scan(
                 packs=packs,
                 as_of=moment,
                 workdir=folder,
-                previous=runs.first_seen(settings.output_directory),
+                previous=previous,
             )
 
+        findings = judgement.findings
         whole = not (stopped or expired or listing.broken)
+        if draw is not None and draw.left_out:
+            findings = never_compliant(findings, previous, moment)
+            if whole:  # else what was drawn is not all there
+                notes.append(bound_note(draw, folder))
         empty = [] if stopped else list(listing.empty_targets())  # else it may not be listed yet
         complete = whole and not empty and _complete(book)
         notes += [*book.notes, *listing.broken]
@@ -146,10 +168,10 @@ def scan(
         saved = runs.save(
             folder,
             info,
-            exit_code=exit_code(judgement.findings, settings.fail_on, complete, stopped),
+            exit_code=exit_code(findings, settings.fail_on, complete, stopped),
             complete=complete,
             rules=judgement.rules,
-            findings=judgement.findings,
+            findings=findings,
         )
         if whole:  # else the next run goes on where this one ended
             book.finish()
@@ -260,7 +282,7 @@ def _complete(book: Ledger) -> bool:
     return looked_at > 0 and not book.states["partial"] and not book.states["error"]
 
 
-def _open_one(settings: Settings, url: str) -> BinaryIO:
+def open_one(settings: Settings, url: str) -> BinaryIO:
     """A manifest or registry that lies on a store."""
     store = open_store(replace(settings.store_spec(url), all_versions=False))
     found = next(iter(store.list()), None)
@@ -279,7 +301,10 @@ def _recorded(settings: Settings) -> dict[str, object]:
         "datasets": [d.id for d in settings.datasets],
         "fail_on": settings.fail_on,
         "face_detector": settings.face_detector,
+        "faces": settings.faces,
+        "device": settings.device,
         "include": list(settings.include),
         "exclude": list(settings.exclude),
         "child_age": settings.child_age,
+        "sample": settings.sample,
     }

@@ -115,6 +115,7 @@ TRANSFERS = pa.schema(
         ("started_at", TIMESTAMP),
         ("ended_at", TIMESTAMP),
         ("destroyed_at", TIMESTAMP),
+        ("onward_to", _S),  # to whom the importer may pass it on: party ids with ";" between, or *
     ]
 )
 

@@ -54,6 +54,8 @@ SOURCES = _list("direct", "indirect", "public_web", "cctv", "generated", "unknow
 REPRESENTATIONS = _list(*get_args(Representation))
 KEY_QUALITIES = _list("exact", "hashed", "none")
 # How far the face detector goes over a doubtful picture (detectors/face.py).
+CPU = "cpu"
+DEVICES = _list("cpu", "cuda", "directml", "coreml", "openvino", "auto")
 FACE_LEVELS = _list("fast", "balanced", "thorough")
 BALANCED = "balanced"
 FAIL_ON = _list("error", "warning", "review")

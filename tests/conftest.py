@@ -42,7 +42,10 @@ def consentry(tmp_path: Path) -> Run:
     work.mkdir()
 
     def run(
-        *args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        *args: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 300,
     ) -> Result:
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("CONSENTRY_", "AWS_"))
@@ -50,6 +53,7 @@ def consentry(tmp_path: Path) -> Run:
         environment |= {
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_DATA_HOME": str(home / ".local" / "share"),
             "PYTHONPATH": str(CHECKOUT),
             "AWS_EC2_METADATA_DISABLED": "true",
         } | dict(env or {})
@@ -59,7 +63,7 @@ def consentry(tmp_path: Path) -> Run:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

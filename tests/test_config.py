@@ -150,6 +150,12 @@ def test_an_empty_file_is_the_defaults(load: Callable[..., Settings], text: str)
     assert load(text).policies == ("baseline",)
 
 
+def test_policies_picked_from_what_is_on_record(load: Callable[..., Settings]) -> None:
+    assert load("policies: auto").policies == ("auto",)
+    assert load("policies: [auto, ./ours]").policies == ("auto", "./ours")
+    assert load("policies: [baseline]", policies=("auto",)).policies == ("auto",)
+
+
 def test_the_template_loads_also_with_every_comment_taken_out(
     load: Callable[..., Settings],
 ) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
 from scanner.context.assign import NOT_INCLUDED, Assigner, Globs, Selector
 from scanner.context.manifest_rows import read_manifest
-from scanner.context.registries import check_datasets, empty, read_registry
-from scanner.context.sources import OpenUrl
+from scanner.context.own_purposes import read_purposes
+from scanner.context.registries import check_transfers, empty, read_registry
+from scanner.context.sources import OpenUrl, public_name
 from scanner.model import UNASSIGNED, Context, DatasetSpec, DeclaredUse, RegistrySpec
 from scanner.schemas import DATASETS, MANIFEST_ROWS
 from scanner.subjects import SubjectKey
@@ -26,20 +28,26 @@ def load_context(
     key: SubjectKey,
     targets: Sequence[str] = (),
     open_url: OpenUrl | None = None,
+    purposes: str | None = None,
+    spool: Path | None = None,
 ) -> Context:
     """Everything that is claimed, as tables of `scanner.schemas`.
 
-    `targets` are the run's, as given, for manifests that name objects by full path or URL;
-    `open_url` opens manifests and registries that are not local files, as seekable binary streams.
+    `purposes` is the file of the organisation's own purposes. `targets` are the run's, as given,
+    for manifests that name objects by full path or URL; `open_url` opens manifests and registries
+    that are not local files, as seekable binary streams; `spool` is a folder with room for what is
+    too long for memory.
     Raises ConfigError if any of them is not there or cannot be read whole: nothing is judged on
     half a registry.
     """
     tables = {name: empty(name) for name in ("parties", "consents", "transfers", "evidence")}
+    notes: list[str] = []
     for spec in registries:
-        tables[spec.name] = read_registry(spec, key, open_url)
+        tables[spec.name] = read_registry(spec, key, open_url, notes, spool)
         if spec.name == "transfers":
-            declared = frozenset({UNASSIGNED, *(dataset.id for dataset in datasets)})
-            check_datasets(spec.path or f"table {spec.table}", tables["transfers"], declared)
+            controllers = {UNASSIGNED: None, **{spec.id: spec.controller for spec in datasets}}
+            name = public_name(spec.path) if spec.path else f"table {spec.table}"
+            check_transfers(name, tables["transfers"], controllers)
     rows = [
         read_manifest(dataset, key, targets, open_url)
         for dataset in datasets
@@ -54,6 +62,8 @@ def load_context(
         evidence=tables["evidence"],
         declared_use=declared_use,
         child_age=child_age,
+        purposes=read_purposes(purposes),
+        notes=tuple(notes),
     )
 
 

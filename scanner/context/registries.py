@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scanner.chains import check_chains, hops
 from scanner.context import cells
 from scanner.context.cells import BadCell
+from scanner.context.consent_records import ConsentRecords, recognise
 from scanner.context.postgres import open_table
 from scanner.context.sources import OpenUrl, Source, missing_column, open_source
+from scanner.context.spool import collected
 from scanner.countries import country
 from scanner.errors import ConfigError
 from scanner.model import RegistrySpec
@@ -107,8 +111,17 @@ def empty(name: str) -> pa.Table:
     return _SCHEMAS[name].empty_table()
 
 
-def read_registry(spec: RegistrySpec, key: SubjectKey, open_url: OpenUrl | None = None) -> pa.Table:
+def read_registry(
+    spec: RegistrySpec,
+    key: SubjectKey,
+    open_url: OpenUrl | None = None,
+    notes: list[str] | None = None,
+    spool: Path | None = None,
+) -> pa.Table:
     """The registry as a table of its schema; subjects are digested batch by batch.
+
+    What a reader of the report must know about it is added to `notes`. A registry of consents that
+    is too long for memory is kept in the folder `spool` (see `spool.Spooled`).
 
     Raises ConfigError naming file, row (1 is the first below the header) and column, never a value;
     and MissingExtra for a database without its driver. Nothing is returned of a registry that
@@ -118,9 +131,20 @@ def read_registry(spec: RegistrySpec, key: SubjectKey, open_url: OpenUrl | None 
     if spec.url is not None:
         where = open_table(spec.url, spec.table or "")
     else:
-        where = open_source(spec.path or "", open_url)
+        standard = recognise if spec.name == "consents" and not spec.columns else None
+        where = open_source(spec.path or "", open_url, standard)
     with where as source:
-        table = _read(spec, source, key)
+        batches = _batches(spec, source, key)
+        schema = _SCHEMAS[spec.name]
+        if spec.name == "consents":
+            table = collected(batches, schema, source.name, spool)
+        else:
+            table = pa.Table.from_batches(list(batches), schema)
+        if isinstance(source, ConsentRecords) and source.left_out and notes is not None:
+            notes.append(
+                f"{source.name}: {source.left_out} purposes of receipts with implicit consent: "
+                "not taken for consents"
+            )
         if spec.name in _UNIQUE:
             _check_unique(source.name, table, _UNIQUE[spec.name])
     return table
@@ -134,11 +158,10 @@ class _Column:
     read: Read
 
 
-def _read(spec: RegistrySpec, source: Source, key: SubjectKey) -> pa.Table:
+def _batches(spec: RegistrySpec, source: Source, key: SubjectKey) -> Iterator[pa.RecordBatch]:
     columns = _columns(spec, source)
     schema = _SCHEMAS[spec.name]
     theirs = [column.theirs for column in columns]
-    batches: list[pa.RecordBatch] = []
     first_row = 1
     for raw in source.batches(theirs):
         found: dict[str, pa.Array] = {}
@@ -163,9 +186,8 @@ def _read(spec: RegistrySpec, source: Source, key: SubjectKey) -> pa.Table:
             else pa.nulls(raw.num_rows, field.type)
             for field in schema
         ]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         first_row += raw.num_rows
-    return pa.Table.from_batches(batches, schema)
 
 
 def _columns(spec: RegistrySpec, source: Source) -> list[_Column]:
@@ -207,7 +229,15 @@ def _check_unique(name: str, table: pa.Table, column: str) -> None:
         )
 
 
-def check_datasets(name: str, transfers: pa.Table, declared: frozenset[str]) -> None:
+def check_transfers(name: str, transfers: pa.Table, controllers: Mapping[str, str | None]) -> None:
+    """Raises ConfigError if a transfer names a dataset that is not a key of `controllers`, and for
+    chains with a circle or a missing link (see `scanner.chains`).
+    """
+    _check_datasets(name, transfers, frozenset(controllers))
+    check_chains(name, hops(transfers), controllers)
+
+
+def _check_datasets(name: str, transfers: pa.Table, declared: frozenset[str]) -> None:
     """Raises ConfigError if a transfer names a dataset that the configuration does not."""
     known = pc.is_in(
         transfers.column("dataset_id"), value_set=pa.array(sorted(declared), pa.string())

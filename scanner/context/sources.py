@@ -48,13 +48,17 @@ class Source(Protocol):
         ...
 
 
+Open = Callable[[BinaryIO, str], Source]  # a seekable stream at 0, what messages call it
+Recognise = Callable[[bytes], Open | None]  # by the first HEAD_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestFormat:
     """One file format; every module in `manifests/` exposes one as MANIFEST."""
 
     name: str
     recognises: Callable[[bytes], bool]  # by the first HEAD_BYTES
-    open: Callable[[BinaryIO, str], Source]  # a seekable stream at 0, what messages call it
+    open: Open
 
 
 _LOGIN = re.compile(r"(?<=://)[^/]*@")
@@ -71,9 +75,13 @@ def public_name(where: str) -> str:
 
 
 @contextmanager
-def open_source(where: str, open_url: OpenUrl | None = None) -> Iterator[Source]:
-    """The table in the file `where`: an absolute path, or a URL that `open_url` opens. Raises
-    ConfigError."""
+def open_source(
+    where: str, open_url: OpenUrl | None = None, recognise: Recognise | None = None
+) -> Iterator[Source]:
+    """The table in the file `where`: an absolute path, or a URL that `open_url` opens.
+
+    `recognise` is asked before the formats of `manifests/`. Raises ConfigError.
+    """
     name = public_name(where)
     stream = _open(where, name, open_url)
     try:
@@ -81,13 +89,14 @@ def open_source(where: str, open_url: OpenUrl | None = None) -> Iterator[Source]
             head = stream.read(HEAD_BYTES)
             if not head.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"):
                 raise ConfigError(f"{name}: is empty; a table without rows still has a header line")
-            for known in formats():
-                if known.recognises(head):
-                    if not stream.seekable():
-                        stream = cast("BinaryIO", io.BytesIO(head + stream.read()))
-                    stream.seek(0)
-                    yield known.open(stream, name)
-                    return
+            special = None if recognise is None else recognise(head)
+            found = next((known.open for known in formats() if known.recognises(head)), None)
+            if special or found:
+                if not stream.seekable():
+                    stream = cast("BinaryIO", io.BytesIO(head + stream.read()))
+                stream.seek(0)
+                yield (special or cast("Open", found))(stream, name)
+                return
             kind = (
                 " (compressed; unpack it first)"
                 if head[:2] in (b"\x1f\x8b", b"PK", b"BZ", b"(\xb5", b"\xfd7")

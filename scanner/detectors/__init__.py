@@ -16,7 +16,7 @@ import pkgutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from scanner.vocabulary import BALANCED
+from scanner.vocabulary import BALANCED, CPU
 
 if TYPE_CHECKING:
     from scanner.model import Detection, ImageMetadata, Location, Picture, TableBatch, Text
@@ -85,7 +85,9 @@ class PathDetector(Detector, Protocol):
     def path(self, location: Location) -> Iterator[Detection]: ...
 
 
-def all_detectors(face: str = CENTERFACE, level: str = BALANCED) -> tuple[Detector, ...]:
+def all_detectors(
+    face: str = CENTERFACE, level: str = BALANCED, device: str = CPU
+) -> tuple[Detector, ...]:
     """Every detector of this folder in name order, the face detector built from the spec `face`.
 
     Raises what `face_detector` raises.
@@ -93,7 +95,7 @@ def all_detectors(face: str = CENTERFACE, level: str = BALANCED) -> tuple[Detect
     found: list[Detector] = []
     for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         if module_info.name == _BY_SPEC:
-            found.append(face_detector(face, level))
+            found.append(face_detector(face, level, device))
         elif not module_info.name.startswith("_"):
             module = importlib.import_module(f"{__name__}.{module_info.name}")
             detector = getattr(
@@ -111,9 +113,10 @@ def face_detector_names() -> tuple[str, ...]:
     return (CENTERFACE, *(f"{DEEPFACE_PREFIX}{name}" for name in BACKENDS))
 
 
-def face_detector(spec: str, level: str = BALANCED) -> PictureDetector:
+def face_detector(spec: str, level: str = BALANCED, device: str = CPU) -> PictureDetector:
     """The face detector that `spec` names: "centerface", or "deepface:<backend>" such as
-    "deepface:yunet". `level`, one of FACE_LEVELS, is how far CenterFace goes over what is doubtful.
+    "deepface:yunet". `level`, one of FACE_LEVELS, is how far CenterFace goes over what is doubtful,
+    `device` what it runs on (devices.py).
 
     Raises UsageError for a name that is not known, ModelMissing if its model file or package is not
     there. Nothing is ever downloaded.
@@ -123,7 +126,7 @@ def face_detector(spec: str, level: str = BALANCED) -> PictureDetector:
     if spec == CENTERFACE:
         from scanner.detectors.face import CenterFace
 
-        return CenterFace(level)
+        return CenterFace(level, device)
     from scanner.detectors.deepface_backend import BACKENDS, DeepFaceBackend
 
     backend = spec.removeprefix(DEEPFACE_PREFIX)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scanner.detectors.boxes import distinct, turn_back
+from scanner.detectors.devices import open_session
 from scanner.errors import ModelMissing
+from scanner.vocabulary import CPU
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,9 +38,10 @@ _INPUT, _HEATMAP, _SCALE, _OFFSET = "input.1", "537", "538", "539"
 class CenterFaceNetwork:
     """The model; its file's digest is checked when this is made, it is loaded at the first look."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = CPU) -> None:
         """Raises ModelMissing if the model file is absent or is not the pinned one."""
         _model_bytes()
+        self._device = device
         self._session: InferenceSession | None = None
 
     def look(
@@ -52,7 +55,7 @@ class CenterFaceNetwork:
         image = network_input(pixels, long_side_px, quarter_turns)
         session = self._session
         if session is None:
-            session = self._session = load()
+            session = self._session = load(self._device)
         heatmap, scale, offset = session.run([_HEATMAP, _SCALE, _OFFSET], {_INPUT: image})
         faces = decode(heatmap[0, 0], scale[0], offset[0], least)
         faces[:, 0:4:2] /= image.shape[3]
@@ -129,7 +132,7 @@ def _model_bytes() -> bytes:
     )
 
 
-def load() -> InferenceSession:
+def load(device: str = CPU) -> InferenceSession:
     """An onnxruntime session of the model with free height and width, on one thread."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at its import
     import cv2
@@ -159,6 +162,5 @@ def load() -> InferenceSession:
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     cv2.setNumThreads(1)  # resizing too: the engine runs one process per core
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    grey = np.full((1, 3, 64, 96), 127, np.float32)
+    return open_session(model.SerializeToString(), options, device, {_INPUT: grey})[0]

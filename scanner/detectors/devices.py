@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scanner.errors import UsageError
+from scanner.vocabulary import CPU, DEVICES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession, SessionOptions
 
-AUTO, CPU = "auto", "cpu"
+AUTO = "auto"  # the first accelerator that is there
 TOLERANCE = 0.01  # of every output: scores of 0..1, and places in cells of the smallest grid
 
 _CPU_PROVIDER = "CPUExecutionProvider"
@@ -54,7 +55,6 @@ _ACCELERATORS: Mapping[str, _Accelerator] = {
         "OpenVINOExecutionProvider", "onnxruntime-openvino", {"precision": "FP32"}
     ),
 }
-DEVICES = (CPU, *_ACCELERATORS, AUTO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from scanner.detectors.boxes import agreed, distinct, others
 from scanner.detectors.centerface import MODEL_SHA256, CenterFaceNetwork
 from scanner.detectors.yunet import added_yunet
 from scanner.model import Detection
-from scanner.vocabulary import BALANCED
+from scanner.vocabulary import BALANCED, CPU
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,11 +88,11 @@ class CenterFace:
 
     name = "centerface"
 
-    def __init__(self, level: str = BALANCED) -> None:
+    def __init__(self, level: str = BALANCED, device: str = CPU) -> None:
         """Raises ModelMissing if a model file is absent or is not the pinned one."""
         self._level = LEVELS[level]
-        self._network = CenterFaceNetwork()
-        self._second = added_yunet()
+        self._network = CenterFaceNetwork(device)
+        self._second = added_yunet(device)
         self.version = f"{MODEL_SHA256[:12]}-{level}-2"
         if self._second is not None:
             self.version += f"+{self._second.version}"

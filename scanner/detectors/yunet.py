@@ -18,7 +18,7 @@ import numpy as np
 
 from scanner.detectors.added import AddedModel, added_models, pinned_bytes
 from scanner.detectors.boxes import distinct
-from scanner.detectors.devices import CPU, Choice, open_session
+from scanner.detectors.devices import Choice, open_session
 from scanner.detectors.onnx_files import (
     YUNET,
     YUNET_OUTPUTS,
@@ -27,6 +27,7 @@ from scanner.detectors.onnx_files import (
     parsed,
 )
 from scanner.errors import ModelMissing, UsageError
+from scanner.vocabulary import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -63,7 +63,8 @@ _WORTH_ANOTHER_TRY: frozenset[Reason] = frozenset({"throttled", "changed", "time
 # All that a worker needs of our environment: what finds libraries, nothing that opens doors
 _ENVIRONMENT = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-    "DEEPFACE_HOME", "CUDA_VISIBLE_DEVICES", "CONSENTRY_DEBUG", "SYSTEMROOT",
+    "DEEPFACE_HOME", "CONSENTRY_MODELS", "XDG_DATA_HOME", "CUDA_VISIBLE_DEVICES",
+    "CONSENTRY_DEBUG", "SYSTEMROOT",
 )  # fmt: skip
 _ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import scanner
 from scanner import __version__
+from scanner.detectors.added import added_models, pinned_bytes
 from scanner.ledger import Target
 from scanner.model import UNASSIGNED, DatasetSpec, Limits, StoreSpec
 from scanner.stores import public_url
@@ -34,16 +35,20 @@ _LIBRARIES = (
 
 
 def look_digests(
-    datasets: Sequence[DatasetSpec], limits: Limits, face_detector: str, key: SubjectKey
+    datasets: Sequence[DatasetSpec], limits: Limits, faces: tuple[str, str, str], key: SubjectKey
 ) -> Mapping[str, str]:
-    """By dataset id: a digest of code, libraries, models, limits, and the dataset's declaration."""
+    """By dataset id: a digest of code, libraries, models, limits, and the dataset's declaration.
+
+    `faces`: the face detector, its level, and what it runs on.
+    """
     common = _digest(
         __version__,
         sys.version_info[:2],
         _code(),
         [_version(name) for name in _LIBRARIES],
-        face_detector,
-        _weights(face_detector),
+        faces,
+        _weights(faces[0]),
+        _added(),
         asdict(limits),
         key.derived("looks").digest("looks"),
     )
@@ -104,6 +109,14 @@ def _weights(face_detector: str) -> list[object]:
         return []
     files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
     return [(name, found.st_size, found.st_mtime_ns) for name, found in files]
+
+
+def _added() -> list[str]:
+    """Models that a user has added. Raises ModelMissing if a file is not the one that was."""
+    models = added_models()
+    for model in models:  # now, and not in every worker that comes to need it, or in none
+        pinned_bytes(model)
+    return [model.sha256 for model in models]
 
 
 def _digest(*what: object) -> str:

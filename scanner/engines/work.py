@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from scanner.detectors import all_detectors
+from scanner.detectors import PictureDetector, all_detectors
 from scanner.errors import StoreError
 from scanner.look import EMPTY, Looker, Seen
 from scanner.model import (
@@ -30,6 +30,7 @@ from scanner.model import (
     printable,
 )
 from scanner.subjects import SubjectKey
+from scanner.vocabulary import CPU
 
 CHUNK_ROWS = 4_000
 CHUNK_CHARACTERS = 4 << 20  # of names in rows: members of archives may have long ones
@@ -46,7 +47,9 @@ class Setup:
     datasets: tuple[DatasetSpec, ...]
     limits: Limits
     face_detector: str
+    faces: str  # how far it goes, one of FACE_LEVELS
     subjects: SubjectKey
+    device: str = CPU
     require_sandbox: bool = False
 
 
@@ -111,15 +114,17 @@ class Worker:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self.looker = Looker(all_detectors(setup.face_detector))
+        detectors = all_detectors(setup.face_detector, setup.faces, setup.device)
+        self.looker = Looker(detectors)
+        look_px = max(d.look_px for d in detectors if isinstance(d, PictureDetector))
         self._paths = [
             re.compile(d.subject_from) if d.subject_from else None for d in setup.datasets
         ]
         self._options = [
-            ReadOptions(limits=setup.limits, subject_column=_subject_column(d))
+            ReadOptions(limits=setup.limits, subject_column=_subject_column(d), look_px=look_px)
             for d in setup.datasets
         ]
-        self.plain = ReadOptions(limits=setup.limits)
+        self.plain = ReadOptions(limits=setup.limits, look_px=look_px)
 
     def look(self, job: Job, stream: BinaryIO | None, said: Said, beat: Callable[[], None]) -> bool:
         """Say all there is to say of one object; false if memory ran out over it.

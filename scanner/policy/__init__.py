@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scanner.policy.cases import CaseResult, test_packs, validate
+    from scanner.policy.choosing import choose, named
     from scanner.policy.explaining import explain, overview
     from scanner.policy.judging import Judgement, finding_id, judge
     from scanner.policy.packs import (
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "choose": "choosing",
+    "named": "choosing",
     "CaseResult": "cases",
     "test_packs": "cases",
     "validate": "cases",
@@ -49,10 +52,12 @@ __all__ = [
     "Rule",
     "builtin_pack_names",
     "builtin_packs_folder",
+    "choose",
     "explain",
     "finding_id",
     "judge",
     "load_packs",
+    "named",
     "overview",
     "test_packs",
     "validate",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from scanner import vocabulary
+from scanner import chains, vocabulary
 from scanner.countries import country
 from scanner.model import KINDS, Basis, Certainty, Representation
 
@@ -108,6 +108,13 @@ COLUMNS: Mapping[str, Column] = _table(
         "country (KR) or region (US-IL) of the people: the manifest row's, else the dataset's",
         read=country,
     ),
+    Column(
+        "jurisdiction_country",
+        "text",
+        "dataset",
+        "the country of jurisdiction, without its region (DE of DE-BY)",
+        read=_country,
+    ),
     Column("controller", "text", "dataset", "party id of the controller"),
     Column(
         "controller_type", "text", "dataset", "type of the controller", PARTY_TYPES, _PARTY_TYPE
@@ -160,6 +167,13 @@ COLUMNS: Mapping[str, Column] = _table(
     Column("published_ref", "text", "use", "where the transfer was made public"),
     Column("published_from", "time", "use", "since when it is public"),
     Column("transfer_tool", "text", "use", "safeguard for a foreign transfer"),
+    Column(
+        "upstream",
+        "text",
+        "use",
+        "what the transfers before it permit of an onward one; 'origin': the controller's own",
+        frozenset(chains.UPSTREAM),
+    ),
     Column("started_at", "time", "use", "start of the transfer"),
     Column("ended_at", "time", "use", "end of the transfer"),
     Column("event_time", "time", "use", "start of the transfer, else the moment judged for"),

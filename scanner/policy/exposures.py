@@ -4,10 +4,7 @@ Tables made here (names are this package's own):
 
 `dataset`   one row per dataset: its context, evidence, what it holds as a whole
 `use`       one row per dataset × (transfer | declared use | nothing known), with the parties' facts
-`subject`   the distinct people, by digest
-`record`    one row per item × kind × representation × person: detections collapse to it (several
-            faces in one picture are one record; `count` is the largest, certainty the strongest
-            seen); `item_no` numbers the items in the order of their locations
+`profile`   the kinds of records that there are, and the records themselves: see `records`
 `dangling`  manifest rows none of whose candidates is an object or item
 
 An *exposure* is a `record` × a `use` of its dataset; it is never stored. `view` shows the kinds of
@@ -27,9 +24,11 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
+from scanner import chains
 from scanner.model import Context
-from scanner.policy import columns
+from scanner.policy import columns, records
 from scanner.policy.expressions import quoted
 
 CONSENT_NAMES = frozenset({"consent_status", "separate_consent", "guardian_verified"})
@@ -44,23 +43,29 @@ def build(
     coverage: Path,
     context: Context,
     as_of: datetime,
-) -> None:
-    """Create every table above in `con` from the inputs of `judge`."""
+    names: frozenset[str],
+) -> bool:
+    """Create every table above in `con` from the inputs of `judge`.
+
+    `names`: the columns that any condition reads. Returns whether the detections are plain (see
+    `records`).
+    """
     for name in ("datasets", "manifest_rows", "transfers", "parties", "evidence"):
         con.register(f"arrow_{name}", getattr(context, name))
     con.execute("CREATE TEMP TABLE setting AS SELECT ?::TIMESTAMPTZ AS as_of", [as_of])
     con.execute(
         "CREATE TEMP VIEW detection AS SELECT * REPLACE (coalesce(dataset_id, 'unassigned') AS "
-        f"dataset_id) FROM read_parquet({quoted(str(detections))})"
+        f"dataset_id) FROM read_parquet({quoted(str(detections))}, file_row_number = true)"
     )
     con.execute(f"CREATE TEMP VIEW coverage AS SELECT * FROM read_parquet({quoted(str(coverage))})")
     _parties(con)
     _evidence(con)
     _datasets(con)
     _manifest(con, items)
-    _records(con)
+    plain = records.build(con, names)
     _dataset_facts(con)
     _uses(con, context)
+    return plain
 
 
 def _one_of(column: str, values: Iterable[str]) -> str:
@@ -245,73 +250,7 @@ def _dangling(con: duckdb.DuckDBPyConnection) -> None:
         JOIN declared_dataset d USING (dataset_id)""")
 
 
-# ---------------------------------------------------------------- records
-
-
-def _records(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute("""
-        CREATE TEMP TABLE subject AS
-        SELECT row_number() OVER (ORDER BY digest) AS subject_no, digest FROM (
-            SELECT DISTINCT subject_digest AS digest FROM detection WHERE subject_digest IS NOT NULL
-            UNION SELECT subject FROM listed WHERE subject IS NOT NULL)""")
-    con.execute("""
-        CREATE TEMP TABLE own_manifest AS
-        SELECT DISTINCT dataset_id, manifest FROM arrow_manifest_rows""")
-    (manifests,) = con.execute("SELECT count(*) FROM own_manifest").fetchone() or (0,)
-    if manifests:
-        facts = """coalesce(f.subject_digest, l.subject) AS digest,
-            coalesce(l.jurisdiction, d.declared_jurisdiction) AS jurisdiction, l.age, l.birth_date,
-            CASE WHEN d.has_manifest THEN li.key IS NOT NULL OR om.manifest IS NOT NULL END
-                AS in_manifest"""
-        joins = """
-            LEFT JOIN listed_item li ON li.dataset_id = f.dataset_id AND li.item_key = f.item_key
-            LEFT JOIN listed l ON l.dataset_id = li.dataset_id AND l.key = li.key
-                AND (f.subject_digest IS NULL OR l.subject IS NULL
-                     OR l.subject = f.subject_digest)
-            LEFT JOIN own_manifest om ON om.dataset_id = f.dataset_id
-                AND (om.manifest = split_part(f.location, '!/', 1)
-                     OR om.manifest = f.object_key)"""
-    else:  # the joins would cost half of the time for nothing
-        facts = """f.subject_digest AS digest, d.declared_jurisdiction AS jurisdiction,
-            NULL::DOUBLE AS age, NULL::DATE AS birth_date,
-            CASE WHEN d.has_manifest THEN false END AS in_manifest"""
-        joins = ""
-    con.execute(f"""
-        CREATE TEMP TABLE joined AS
-        SELECT d.dataset_no, f.location, f.item_id, f.kind,
-               coalesce(f.representation, d.declared_representation) AS representation,
-               coalesce(f.count, 1) AS count, f.confidence, f.basis,
-               coalesce(f.certainty = 'certain', false) AS is_certain, {facts}
-        FROM detection f JOIN declared_dataset d ON d.dataset_id = f.dataset_id {joins}""")
-    rows, different = con.execute(
-        "SELECT count(*), count(DISTINCT hash(location, item_id, dataset_no)) FROM joined"
-    ).fetchone() or (0, 0)
-    if (
-        rows == different
-    ):  # one detection in every item: nothing collapses, and sorting numbers them
-        con.execute("""
-            CREATE TEMP TABLE sorted_record AS
-            SELECT j.* EXCLUDE (digest), s.subject_no
-            FROM joined j LEFT JOIN subject s ON s.digest = j.digest
-            ORDER BY j.location, j.item_id, j.dataset_no""")
-        con.execute("CREATE TEMP VIEW record AS SELECT rowid + 1 AS item_no, * FROM sorted_record")
-    else:
-        con.execute("""
-            CREATE TEMP TABLE sorted_record AS
-            WITH collapsed AS (
-                SELECT dataset_no, location, item_id, digest, kind, representation, jurisdiction,
-                       max(count) AS count, bool_or(is_certain) AS is_certain,
-                       max(confidence) AS confidence,
-                       arg_max(basis, confidence * 1000 + CASE WHEN is_certain THEN 1e6 ELSE 0 END)
-                           AS basis,
-                       min(age) AS age, max(birth_date) AS birth_date,
-                       bool_or(in_manifest) AS in_manifest
-                FROM joined GROUP BY ALL)
-            SELECT dense_rank() OVER (ORDER BY location, item_id, dataset_no) AS item_no,
-                   s.subject_no, c.* EXCLUDE (digest)
-            FROM collapsed c LEFT JOIN subject s ON s.digest = c.digest""")
-        con.execute("CREATE TEMP VIEW record AS SELECT * FROM sorted_record")
-    con.execute("DROP TABLE joined")
+# ---------------------------------------------------------------- datasets and their uses
 
 
 def _dataset_facts(con: duckdb.DuckDBPyConnection) -> None:
@@ -331,13 +270,18 @@ def _dataset_facts(con: duckdb.DuckDBPyConnection) -> None:
                    bool_or({_PERSONAL}) AS personal,
                    CASE WHEN count(DISTINCT jurisdiction) = 1
                              AND count(jurisdiction) = count(*) THEN min(jurisdiction) END
-                       AS jurisdiction
-            FROM record GROUP BY dataset_no)
+                       AS jurisdiction,
+                   CASE WHEN count(DISTINCT {_country("jurisdiction")}) = 1
+                             AND count(jurisdiction) = count(*)
+                        THEN min({_country("jurisdiction")}) END AS jurisdiction_country
+            FROM profile GROUP BY dataset_no)
         SELECT d.* EXCLUDE (declared_representation), d.dataset_basis AS legal_basis,
                {_statutory("d.dataset_basis")} AS statutory_basis,
                (SELECT as_of FROM setting) AS event_time,
                CASE WHEN h.dataset_no IS NULL THEN d.declared_jurisdiction
                     ELSE h.jurisdiction END AS jurisdiction,
+               CASE WHEN h.dataset_no IS NULL THEN {_country("d.declared_jurisdiction")}
+                    ELSE h.jurisdiction_country END AS jurisdiction_country,
                CASE WHEN face AND attribute THEN true
                     WHEN face_possible AND attribute_possible THEN NULL ELSE false END AS linked,
                CASE WHEN unique_id THEN true
@@ -345,6 +289,7 @@ def _dataset_facts(con: duckdb.DuckDBPyConnection) -> None:
                coalesce(personal, false) AS has_detections,
                p.type AS controller_type, p.country AS controller_country,
                (SELECT as_of FROM setting) AS as_of,
+               []::VARCHAR[] AS no_evidence, []::VARCHAR[] AS party_no_evidence,
                coalesce(about_it.kinds, []) AS evidence,
                coalesce(about_them.kinds, []) AS party_evidence
         FROM declared_dataset d
@@ -362,6 +307,7 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
         "upper(split_part(nullif(trim(?::VARCHAR), ''), '-', 1)) AS to_country",
         [declared.purpose, declared.recipient, declared.to],
     )
+    _chains(con, context)
     con.execute(f"""
         CREATE TEMP TABLE use AS
         WITH way AS (
@@ -389,12 +335,14 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                    coalesce(w.own_basis, d.dataset_basis) AS legal_basis, p.type AS recipient_type,
                    p.country AS recipient_country,
                    coalesce(w.started_at, d.as_of) AS event_time,
+                   coalesce(i.upstream, 'origin') AS upstream, i.upstream_why,
                    list_concat(d.evidence, coalesce(about_way.kinds, [])) AS use_evidence,
                    list_concat(d.party_evidence, coalesce(about_them.kinds, []))
                        AS use_party_evidence
             FROM way w
             JOIN dataset d ON d.dataset_id = w.dataset_id
             LEFT JOIN party p ON p.party_id = w.recipient
+            LEFT JOIN inherited i ON i.dataset_id = w.dataset_id AND i.transfer_id = w.transfer_id
             LEFT JOIN proof about_way ON about_way.about = w.transfer_id
             LEFT JOIN proof about_them ON about_them.about = w.recipient)
         SELECT row_number() OVER (ORDER BY dataset_id, transfer_id, purpose, recipient, event_time)
@@ -407,6 +355,28 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                use_evidence AS evidence, use_party_evidence AS party_evidence,
                {_statutory("legal_basis")} AS statutory_basis
         FROM numbered""")
+
+
+def _chains(con: duckdb.DuckDBPyConnection, context: Context) -> None:
+    """`inherited`: what each transfer's upstream permits of it."""
+    controllers = dict(
+        zip(*(context.datasets.column(n).to_pylist() for n in ("dataset_id", "controller")),
+            strict=True)
+    )  # fmt: skip
+    found = chains.inherited(chains.hops(context.transfers), controllers, context.purposes)
+    con.register(
+        "arrow_inherited",
+        pa.table(
+            {
+                "dataset_id": pa.array([dataset for dataset, _ in found], pa.string()),
+                "transfer_id": pa.array([transfer for _, transfer in found], pa.string()),
+                "upstream": pa.array([way.state for way in found.values()], pa.string()),
+                "upstream_why": pa.array([way.why for way in found.values()], pa.string()),
+            }
+        ),
+    )
+    con.execute("CREATE TEMP TABLE inherited AS SELECT * FROM arrow_inherited")
+    con.unregister("arrow_inherited")
 
 
 # ---------------------------------------------------------------- what rules look at
@@ -423,12 +393,13 @@ def view(wide: frozenset[str], child_age: int) -> str:
                       THEN date_sub('year', p.birth_date, u.event_time::DATE)
                       WHEN p.birth_date IS NULL AND p.age >= 0 THEN floor(p.age) END"""
     key = "k.digest" if "subject_no" in wide else "NULL::VARCHAR"
-    join = "LEFT JOIN subject k ON k.subject_no = p.subject_no" if "subject_no" in wide else ""
+    join = "LEFT JOIN person k ON k.subject_no = p.subject_no" if "subject_no" in wide else ""
     return f"""
         SELECT *, subject_age < {int(child_age)} AS is_minor FROM (
             SELECT x.profile_no, x.state_no, p.nobody, p.is_certain, {_of_profile(wide)},
-                   {key} AS subject_key, p.jurisdiction, {age} AS subject_age,
-                   u.* EXCLUDE (jurisdiction),
+                   {key} AS subject_key, p.jurisdiction,
+                   {_country("p.jurisdiction")} AS jurisdiction_country, {age} AS subject_age,
+                   u.* EXCLUDE (jurisdiction, jurisdiction_country),
                    CASE WHEN p.nobody THEN 'subject_unknown' ELSE s.status END AS consent_status,
                    CASE WHEN NOT p.nobody THEN s.separate_consent END AS separate_consent,
                    CASE WHEN NOT p.nobody THEN s.guardian_verified END AS guardian_verified
@@ -442,7 +413,7 @@ def view(wide: frozenset[str], child_age: int) -> str:
 def profile_view(wide: frozenset[str]) -> str:
     """The profiles with the columns of their dataset, as a SQL query."""
     key = "k.digest" if "subject_no" in wide else "NULL::VARCHAR"
-    join = "LEFT JOIN subject k ON k.subject_no = p.subject_no" if "subject_no" in wide else ""
+    join = "LEFT JOIN person k ON k.subject_no = p.subject_no" if "subject_no" in wide else ""
     return f"""
         SELECT p.profile_no, p.is_certain, {_of_profile(wide)}, {key} AS subject_key, d.*
         FROM profile p JOIN dataset d ON d.dataset_no = p.dataset_no {join}"""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,12 +22,14 @@ import pyarrow.parquet as pq
 from scanner import schemas
 from scanner.errors import LedgerFault, PolicyError, ScannerError
 from scanner.model import Context, RuleText
-from scanner.policy import consents, exposures
+from scanner.policy import exposures
 from scanner.policy.expressions import quoted
 from scanner.policy.packs import Pack, Rule
-from scanner.policy.sentences import sentence
+from scanner.policy.proofs import Proofs
+from scanner.policy.sentences import Numbers, sentence
 from scanner.policy.tallies import Tallies
 from scanner.policy.verdicts import Bench, Verdict
+from scanner.purposes import EVERY, folded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,9 @@ class Judgement:
     notes: tuple[str, ...]
 
 
+MEMORY_LIMIT = "3GB"  # of the database; Arrow, Python and the code come on top
+_SHOWN = re.compile(r"(?!.*\d{5})[^\s@]{1,60}")  # a term, and nobody's data in the wrong column
+_TERMS_NAMED = 10
 _DATABASE = "judging.duckdb"
 _SPILL = "spill"
 
@@ -54,13 +60,15 @@ def judge(
     as_of: datetime,
     workdir: Path,
     previous: Mapping[str, datetime],
-    memory_limit: str | None = None,
+    memory_limit: str = MEMORY_LIMIT,
+    list_affected: bool = True,
 ) -> Judgement:
     """Judge what was detected in its context by every rule of `packs`.
 
     `detections`, `items`, `coverage` are Parquet files (scanner.schemas); `as_of` is an aware time;
     `previous` gives the first_seen of findings of earlier runs by finding_id; `memory_limit` such
-    as "4GB" (beyond it, work goes to `workdir`). Writes `workdir/affected.parquet`.
+    as "4GB" (beyond it, work goes to `workdir`). Writes `workdir/affected.parquet`: without rows if
+    not `list_affected`, which is for replays and measurements of what no one will ever remedy.
 
     Raises `PolicyError` when there is no rule at all, `ScannerError` when an input cannot be read.
     """
@@ -71,22 +79,29 @@ def judge(
     database = workdir / _DATABASE
     _clear(workdir)
     inputs = [detections, coverage, *([items] if items is not None else [])]
+    if isinstance(context.consents, Path):  # a prepared registry, too large to be held
+        inputs.append(context.consents)
     try:
         con = _open(database, inputs, workdir, memory_limit)
         try:
-            exposures.build(
+            names = frozenset().union(*(rule.names() for rule in rules))
+            plain = exposures.build(
                 con,
                 detections=detections,
                 items=items,
                 coverage=coverage,
                 context=context,
                 as_of=as_of,
+                names=names,
             )
-            names = frozenset().union(*(rule.names() for rule in rules))
-            with_consent = bool(names & exposures.CONSENT_NAMES)
-            if with_consent:
-                consents.build(con, context.consents)
-            tallies = Tallies.build(con, names, with_consent)
+            tallies = Tallies.build(
+                con,
+                detections,
+                context,
+                names=names,
+                plain=plain,
+                with_consent=bool(names & exposures.CONSENT_NAMES),
+            )
             bench = Bench(con, tallies, context.child_age)
             decided = [
                 (rule, given)
@@ -96,15 +111,18 @@ def judge(
             places = tallies.locations(
                 sorted({n for _, given in decided for n in given.samples if isinstance(n, int)})
             )
-            rows = [_row(rule, given, places, previous, as_of) for rule, given in decided]
+            asked = {kind for rule in rules for kind in rule.kinds_of_evidence()}
+            proofs = Proofs.read(context.evidence, asked, as_of)
+            rows = [_row(rule, given, places, previous, as_of, proofs) for rule, given in decided]
             affected = workdir / "affected.parquet"
             open_questions = [
                 (str(row["finding_id"]), given)
                 for row, (_, given) in zip(rows, decided, strict=True)
-                if given.verdict != "compliant"
+                if given.verdict != "compliant" and list_affected
             ]
             _write_affected(affected, con, tallies, open_questions)
-            notes = _notes(con, context)
+            notes = (*context.notes, *_notes(con, context), *_purpose_notes(con, context))
+            notes += tuple(proofs.notes(_named(con)))
         finally:
             con.close()
     except duckdb.IOException:
@@ -139,7 +157,7 @@ def _clear(workdir: Path) -> None:
 
 
 def _open(
-    database: Path, inputs: Sequence[Path], workdir: Path, memory_limit: str | None
+    database: Path, inputs: Sequence[Path], workdir: Path, memory_limit: str
 ) -> duckdb.DuckDBPyConnection:
     """A database that can read the inputs, write into `workdir`, and reach nothing else."""
     con = duckdb.connect(
@@ -155,8 +173,7 @@ def _open(
     con.execute("SET enable_progress_bar = false")
     con.execute("SET python_enable_replacements = false")
     con.execute(f"SET temp_directory = {quoted(str(workdir / _SPILL))}")
-    if memory_limit is not None:
-        con.execute(f"SET memory_limit = {quoted(memory_limit)}")
+    con.execute(f"SET memory_limit = {quoted(memory_limit)}")
     con.execute(f"SET allowed_directories = [{quoted(str(workdir))}]")
     con.execute(f"SET allowed_paths = [{', '.join(quoted(str(path)) for path in inputs)}]")
     con.execute("SET enable_external_access = false")
@@ -179,14 +196,62 @@ def _notes(con: duckdb.DuckDBPyConnection, context: Context) -> tuple[str, ...]:
     )
 
 
+def _named(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """What evidence can be about: the datasets and transfers in which something was found."""
+    rows = con.execute(
+        "SELECT dataset_id FROM dataset WHERE has_detections UNION "
+        "SELECT transfer_id FROM use WHERE has_detections AND transfer_id IS NOT NULL"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def _purpose_notes(con: duckdb.DuckDBPyConnection, context: Context) -> tuple[str, ...]:
+    """Which purposes were compared by equality alone, where consents were compared at all."""
+    there = con.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'purpose_name'"
+    ).fetchone()
+    if there is None or not there[0]:
+        return ()
+    texts = [
+        text
+        for (text,) in con.execute("SELECT written FROM purpose_name ORDER BY written").fetchall()
+        if text != EVERY and not context.purposes.knows(text)
+    ]
+    if len({folded(text) for text in texts}) < 2:
+        return ()  # one purpose, or none: nothing that a hierarchy could change
+    shown = [text for text in texts if _SHOWN.fullmatch(text)][:_TERMS_NAMED]
+    more = f" and {len(texts) - len(shown)} more" if len(texts) > len(shown) else ""
+    return (
+        f"No taxonomy knows these purposes, so they were compared by equality alone: "
+        f"{', '.join(shown)}{more}. `purposes:` in consentry.yaml can say what is broader.",
+    )
+
+
+def _with_proofs(rule: Rule, given: Verdict, proofs: Proofs) -> Numbers:
+    """The numbers of a verdict, with the very evidence that its rule asks for."""
+    about = (given.dataset_id, given.transfer_id)
+    kinds = sorted(rule.kinds_of_evidence())
+    return replace(
+        given.numbers,
+        proof={kind: [proof.words() for proof in proofs.of(kind, about)] for kind in kinds},
+        lapsed=[
+            f"evidence {kind} {proof.evidence_id} expired: it was valid until {proof.last_day}"
+            for kind in kinds
+            for proof in proofs.expired(kind, about)
+        ],
+    )
+
+
 def _row(
     rule: Rule,
     given: Verdict,
     places: Mapping[int, str],
     previous: Mapping[str, datetime],
     as_of: datetime,
+    proofs: Proofs,
 ) -> dict[str, object]:
     """One row of the findings."""
+    numbers = _with_proofs(rule, given, proofs)
     finding = finding_id(
         rule.id,
         given.verdict,
@@ -212,7 +277,7 @@ def _row(
         "subjects": given.numbers.subjects,
         "subjects_is_upper_bound": given.numbers.is_upper_bound,
         "sample_locations": [places[n] if isinstance(n, int) else n for n in given.samples],
-        "reason": sentence(given.verdict, given.numbers),
+        "reason": sentence(given.verdict, numbers),
         "remedy": rule.remedy,
         "first_seen": previous.get(finding, as_of),
         "evaluated_at": as_of,

@@ -12,10 +12,11 @@ import datetime
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from scanner.countries import country
 from scanner.errors import PolicyError, ScannerError
 from scanner.model import Level, RuleText
 from scanner.policy.columns import BUILT_IN_MEASURES, SCOPES, Column, Scope, columns_for
@@ -116,6 +117,10 @@ class Rule:
         """Every column and measure that any condition of the rule reads."""
         return frozenset().union(*(e.names() for e in self.expressions().values()))
 
+    def kinds_of_evidence(self) -> frozenset[str]:
+        """Every kind of evidence that any condition of the rule asks for."""
+        return frozenset().union(*(e.evidence_kinds() for e in self.expressions().values()))
+
     def text(self) -> RuleText:
         return RuleText(
             id=self.id,
@@ -142,6 +147,8 @@ class Pack:
     rules: tuple[Rule, ...]
     cases: tuple[Path, ...]
     folder: Path
+    # countries (KR) and regions (US-IL) whose law it is, "*" for every place; `--policies auto`
+    regions: tuple[str, ...] = ()
 
 
 def builtin_packs_folder() -> Path:
@@ -154,6 +161,12 @@ def builtin_packs_folder() -> Path:
 def builtin_pack_names() -> tuple[str, ...]:
     folder = builtin_packs_folder()
     return tuple(sorted(path.parent.name for path in folder.glob("*/pack.yaml")))
+
+
+def builtin_regions() -> dict[str, tuple[str, ...]]:
+    """The regions of every built-in pack, by its name; the rules themselves are not read."""
+    folder = builtin_packs_folder()
+    return {name: _header(folder / name).regions for name in builtin_pack_names()}
 
 
 def load_packs(names: Sequence[str], base: Path) -> tuple[Pack, ...]:
@@ -259,28 +272,44 @@ def _yaml(path: Path) -> object:
         raise PolicyError(str(error)) from None
 
 
-def _load_pack(folder: Path) -> Pack:
+def _header(folder: Path) -> Pack:
+    """What pack.yaml says: the pack without its rules and cases."""
     path = folder / "pack.yaml"
-    allowed = frozenset({"name", "title", "version", "description"})
+    allowed = frozenset({"name", "title", "version", "description", "regions"})
     data = _yaml(path)
     fields = _Fields({} if data is None else data, str(path), allowed)
     name = fields.text("name", required=False) or folder.name
     if not _PACK_NAME.match(name):
         raise PolicyError(f"{path}: name: must be of a-z, 0-9 and -, such as our-rules")
+    regions = fields.texts("regions")
+    for region in regions:
+        if region != "*" and country(region) != region:
+            raise PolicyError(
+                f"{path}: regions: '{region[:60]}' is no place; write KR, US-IL, or \"*\" for all"
+            )
+    return Pack(
+        name=name,
+        title=fields.text("title", required=False) or name,
+        version=fields.text("version", required=False) or UNVERSIONED,
+        description=fields.text("description", required=False),
+        rules=(),
+        cases=(),
+        folder=folder,
+        regions=regions,
+    )
+
+
+def _load_pack(folder: Path) -> Pack:
+    pack = _header(folder)
     for stray in sorted([*folder.glob("*.yml"), *folder.glob("cases/*.yml")]):
         raise PolicyError(f"{stray}: rules and cases end in .yaml")
     files = sorted(p for p in folder.glob("*.yaml") if p.name != "pack.yaml")
     if not files:
         raise PolicyError(f"{folder}: the pack has no rules")
-    version = fields.text("version", required=False) or UNVERSIONED
-    return Pack(
-        name=name,
-        title=fields.text("title", required=False) or name,
-        version=version,
-        description=fields.text("description", required=False),
-        rules=tuple(_load_rule(file, name, version) for file in files),
+    return replace(
+        pack,
+        rules=tuple(_load_rule(file, pack.name, pack.version) for file in files),
         cases=tuple(sorted((folder / "cases").glob("*.yaml"))),
-        folder=folder,
     )
 
 

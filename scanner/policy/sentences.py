@@ -51,6 +51,7 @@ MISSING: Mapping[str, str] = {
     "dataset_id": "the dataset",
     "subject_key_quality": "whether the keys tell people apart",
     "jurisdiction": "which country's law protects the people",
+    "jurisdiction_country": "which country's law protects the people",
     "controller": "who the controller is",
     "controller_type": "whether the controller is a public body",
     "controller_country": "the controller's country",
@@ -78,6 +79,7 @@ MISSING: Mapping[str, str] = {
     "published_ref": "where the recipient was made public",
     "published_from": "since when the recipient is public",
     "transfer_tool": "the ground for the transfer abroad",
+    "upstream": "whether the transfers before it permit it",
     "started_at": "when the transfer started",
     "ended_at": "when the transfer ended",
     "event_time": "when the use takes place",
@@ -141,6 +143,17 @@ _MEASURES: Mapping[str, str] = {
 }
 
 
+_UPSTREAM: Mapping[str, str] = {  # why an onward transfer is not permitted by those before it
+    "": "what the transfer before permits is not on record",
+    "purpose": "the transfer before was for another purpose",
+    "recipient": "the transfer before does not permit this recipient",
+    "role": "a processor hands on to sub-processors only",
+    "time": "the exporter did not have the data then",
+    "unrecorded": "nobody recorded whether the transfer before permits it",
+    "upstream": "the transfer before was itself not permitted, or not known to be",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """What was counted for one finding."""
@@ -157,6 +170,10 @@ class Numbers:
     unknown: Sequence[str] = ()  # columns that nobody put on record, and that matter
     asked: bool = False  # the rule says that a person must decide
     possible: int = 0  # records that are only possible detections
+    upstream: str | None = None  # why the transfers before it do not permit it (`chains.Why`)
+    settled: bool = False  # without the evidence it would not be compliant
+    proof: Mapping[str, Sequence[str]] = field(default_factory=dict)  # evidence kind → which
+    lapsed: Sequence[str] = ()  # evidence of these kinds that has expired, in words
     dangling: bool = False  # the records are manifest rows
 
 
@@ -188,13 +205,17 @@ def sentence(verdict: str, numbers: Numbers) -> str:
         for name, (low, high) in sorted(numbers.measures.items())
     ]
     said += [
-        f"evidence {kind} on record" if there else f"no evidence {kind} on record"
+        _evidence(kind, numbers, verdict) if there else f"no evidence {kind} on record"
         for kind, there in sorted(numbers.evidence.items())
         if there is not None
     ]
+    if verdict != "compliant":
+        said += numbers.lapsed
     if numbers.possible and verdict == "review":
         few = numbers.possible < numbers.records
         said.append(f"{f'{numbers.possible:,} of them ' if few else ''}only possible detections")
+    if numbers.upstream is not None:
+        said.append(f"passed on, and {_UPSTREAM[numbers.upstream]}")
     if numbers.dangling and verdict != "compliant":
         said.append("no object is there")
     if verdict == "compliant":
@@ -205,6 +226,13 @@ def sentence(verdict: str, numbers: Numbers) -> str:
     if len(numbers.kinds) > 1:
         text += f" Found: {_counts({_kind(k): n for k, n in numbers.kinds.items()})}."
     return text
+
+
+def _evidence(kind: str, numbers: Numbers, verdict: str) -> str:
+    which = numbers.proof.get(kind)
+    because = "because of " if verdict == "compliant" and numbers.settled else ""
+    named = f" ({'; '.join(which)})" if which else ""
+    return f"{because}evidence {kind} on record{named}"
 
 
 def _missing(numbers: Numbers) -> list[str]:

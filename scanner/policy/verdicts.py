@@ -8,7 +8,9 @@ Verdicts are three-valued. Of an exposure, the first of these that fits:
 4. `applies_when` is unknown (null) → review
 5. `where` is true → violation, but review if the detection is only `possible`
 6. `where` or `review_when` is unknown → review
-7. otherwise → compliant
+7. the use is an onward transfer, the transfers before it do not permit it (or nobody recorded
+   whether they do, see `scanner.chains`), and the rule asks what allows the use → review
+8. otherwise → compliant
 
 Of a dataset or of a transfer (one row each; a declared use with a recipient is a transfer to come)
 the same, with `having and where` as the condition. A measure is known between two bounds: the lower
@@ -52,7 +54,9 @@ from scanner.policy.sentences import Value as Fact
 from scanner.policy.tallies import MAX_SAMPLES, Tallies, Tally
 
 # how a verdict came about
-_COMPLIANT, _VIOLATION, _ASKED, _SCOPE_UNKNOWN, _POSSIBLE, _UNKNOWN, _BOUNDS = range(1, 8)
+_COMPLIANT, _VIOLATION, _ASKED, _SCOPE_UNKNOWN, _POSSIBLE, _UNKNOWN, _BOUNDS, _UPSTREAM = range(
+    1, 9
+)
 _VERDICTS = {1: "compliant", 2: "violation", 3: "review"}
 _NOTHING = Tally(0, 0, 0, 0, 0, 0, (), {})
 
@@ -116,32 +120,41 @@ class Bench:
 
     def _exposures(self, rule: Rule) -> Iterator[Verdict]:
         where = _sql(rule.where, False)
-        branch = _branch(rule, where, where, "is_certain", "event_time")
+        branch = _branch(rule, where, where, "is_certain", "event_time", of_use=True)
+        settled = "FALSE"
+        if rule.kinds_of_evidence():
+            bare = _sql(rule.where, False, _NO_EVIDENCE)
+            without = _branch(
+                rule, bare, bare, "is_certain", "event_time", of_use=True, evidence=_NO_EVIDENCE
+            )
+            settled = f"({without}) > {_COMPLIANT}"
         told = _Told.of(rule, sorted(rule.names() & set(COLUMNS)))
         self.con.execute(f"""
             CREATE OR REPLACE TEMP TABLE hit AS
             SELECT *, key_no * 4 + CASE branch WHEN {_COMPLIANT} THEN 1 WHEN {_VIOLATION} THEN 2
                                    ELSE 3 END AS group_no
-            FROM (SELECT *, {branch} AS branch
+            FROM (SELECT *, {branch} AS branch, {settled} AS settled
                   FROM ({exposures.view(self.tallies.wide, self.child_age)}))
             WHERE branch > 0""")
-        tallies = self.tallies.of_cells("SELECT group_no, ask_no, profile_no, state_no FROM hit")
+        cells = "SELECT DISTINCT group_no, ask_no, profile_no, state_no FROM hit"
+        tallies = self.tallies.of_cells(cells)
         asks_separate = "separate_consent" in rule.names()
         asks_consent = asks_separate or "consent_status" in rule.names()
         rows = self.con.execute(f"""
-            SELECT group_no, list(DISTINCT ask_no ORDER BY ask_no),
-                   {_single("jurisdiction")}, bool_or(branch = {_ASKED}),
-                   bool_or(branch = {_POSSIBLE}), {told.sql(asks_consent)}
+            SELECT group_no, {_single("jurisdiction")}, bool_or(branch = {_ASKED}),
+                   bool_or(branch = {_POSSIBLE}),
+                   min(upstream_why) FILTER (branch = {_UPSTREAM}),
+                   bool_or(settled AND branch = {_COMPLIANT}), {told.sql(asks_consent)}
             FROM hit GROUP BY group_no ORDER BY group_no""").fetchall()
-        for group, asks, jurisdiction, asked, possible, *seen in rows:
+        states = self.tallies.states(cells) if asks_consent else {}
+        for group, jurisdiction, asked, possible, upstream, by_evidence, *seen in rows:
             tally = tallies[group]
             verdict = _VERDICTS[group % 4]
             dataset, transfer, purpose, recipient, dataset_no = self.keys[group // 4]
             consent: dict[str, int] = {}
-            if asks_consent:
-                for state, count in self.tallies.states(tally.set_no, asks).items():
-                    words = consent_words(*self.states[state], asks_separate)
-                    consent[words] = consent.get(words, 0) + count
+            for state, count in states.get(group, {}).items():
+                words = consent_words(*self.states[state], asks_separate)
+                consent[words] = consent.get(words, 0) + count
             numbers = told.numbers(
                 seen,
                 tally,
@@ -150,6 +163,8 @@ class Bench:
                 kinds=tally.kinds,
                 asked=asked,
                 possible=tally.possible if possible else 0,
+                upstream=upstream,
+                settled=by_evidence,
             )
             yield Verdict(
                 verdict, dataset, transfer, purpose, recipient, jurisdiction, numbers,
@@ -177,7 +192,23 @@ class Bench:
         at_high = " AND ".join(to_sql(e.node, high) for e in conditions) or "FALSE"
         certain = "TRUE" if about_rows else f"{low['records']} > 0"
         event_time = "event_time" if of_transfers else "as_of"
-        branch = _branch(rule, at_low, at_high, certain, event_time)
+        branch = _branch(rule, at_low, at_high, certain, event_time, of_use=of_transfers)
+        settled = "FALSE"
+        if rule.kinds_of_evidence():
+            bare_low, bare_high = (
+                " AND ".join(to_sql(e.node, bound, _NO_EVIDENCE) for e in conditions) or "FALSE"
+                for bound in (low, high)
+            )
+            without = _branch(
+                rule,
+                bare_low,
+                bare_high,
+                certain,
+                event_time,
+                of_use=of_transfers,
+                evidence=_NO_EVIDENCE,
+            )
+            settled = f"({without}) > {_COMPLIANT}"
         group = (
             "SELECT *, use_no AS group_no FROM use "
             "WHERE transfer_id IS NOT NULL OR recipient IS NOT NULL"
@@ -191,18 +222,19 @@ class Bench:
         self.con.execute(f"""
             CREATE OR REPLACE TEMP TABLE hit AS
             SELECT * FROM (
-                SELECT g.*, {branch} AS branch, [{bounds}]::BIGINT[] AS bounds
+                SELECT g.*, {branch} AS branch, {settled} AS settled, [{bounds}]::BIGINT[] AS bounds
                 FROM ({group}) g {" ".join(joins)}
                 WHERE g.has_detections {f"OR ({high['dangling_rows']}) > 0" if about_rows else ""})
             WHERE branch > 0""")
         rows = self.con.execute(f"""
             SELECT any_value(dataset_no), any_value(key_no), any_value(dataset_id),
                    any_value(jurisdiction), any_value(branch), any_value(bounds),
+                   {"any_value(upstream_why)" if of_transfers else "NULL"}, any_value(settled),
                    {told.sql(False)}
             FROM hit GROUP BY group_no ORDER BY any_value(dataset_no), any_value(key_no)
         """).fetchall()
         dangling = self._dangling() if about_rows else {}
-        for dataset_no, key, dataset, place, how, found, *seen in rows:
+        for dataset_no, key, dataset, place, how, found, upstream, by_evidence, *seen in rows:
             samples: Sequence[int | str]
             if about_rows:
                 records, unknown, people, samples = dangling.get(dataset_no, (0, 0, 0, ()))
@@ -215,6 +247,8 @@ class Bench:
                 tally,
                 asked=how == _ASKED,
                 possible=tally.possible if how in (_POSSIBLE, _BOUNDS) else 0,
+                upstream=upstream if how == _UPSTREAM else None,
+                settled=by_evidence and how == _COMPLIANT,
                 measures={
                     n: (found[2 * i], found[2 * i + 1])
                     for i, n in enumerate(shown)
@@ -321,19 +355,44 @@ _OF_DATASET = frozenset(
 )
 
 
-def _sql(expression: Expression | None, missing: bool) -> str:
-    return to_sql(expression.node if expression is not None else Value(missing))
+# What a use is allowed by: rules that read one of these ask whether it may take place.
+_PERMISSION = frozenset(
+    {
+        "purpose", "recipient", "transfer_role", "legal_basis", "statutory_basis",
+        "within_original_purpose", "consent_status", "separate_consent", "agreement_ref",
+    }
+)  # fmt: skip
 
 
-def _branch(rule: Rule, low: str, high: str, certain: str, event_time: str) -> str:
+_NO_EVIDENCE = "no_evidence"  # the column that says what there would be without evidence: nothing
+
+
+def _sql(expression: Expression | None, missing: bool, evidence: str = "evidence") -> str:
+    node = expression.node if expression is not None else Value(missing)
+    return to_sql(node, evidence=evidence)
+
+
+def _branch(
+    rule: Rule,
+    low: str,
+    high: str,
+    certain: str,
+    event_time: str,
+    *,
+    of_use: bool,
+    evidence: str = "evidence",
+) -> str:
     """SQL for how the verdict comes about (0: not applicable); see the module's docstring."""
+    beyond = "FALSE"
+    if of_use and rule.names() & _PERMISSION:
+        beyond = "upstream IN ('not_permitted', 'unknown')"
     in_force = "TRUE"
     if rule.law.in_force_from is not None:
         in_force = f"{event_time}::DATE >= DATE '{rule.law.in_force_from}'"
     if rule.law.in_force_until is not None:
         in_force += f" AND {event_time}::DATE <= DATE '{rule.law.in_force_until}'"
-    applies = _sql(rule.applies_when, True)
-    review = _sql(rule.review_when, False)
+    applies = _sql(rule.applies_when, True, evidence)
+    review = _sql(rule.review_when, False, evidence)
     return f"""CASE
         WHEN NOT ({in_force}) THEN 0
         WHEN ({applies}) IS FALSE THEN 0
@@ -343,6 +402,7 @@ def _branch(rule: Rule, low: str, high: str, certain: str, event_time: str) -> s
         WHEN ({low}) IS TRUE THEN {_POSSIBLE}
         WHEN ({high}) IS TRUE AND ({low}) IS FALSE THEN {_BOUNDS}
         WHEN ({high}) IS NULL OR ({low}) IS NULL OR ({review}) IS NULL THEN {_UNKNOWN}
+        WHEN {beyond} THEN {_UPSTREAM}
         ELSE {_COMPLIANT} END"""
 
 
@@ -378,9 +438,7 @@ class _Told:
                 for node in walk(condition)
                 if isinstance(node, Is) and isinstance(node.part, Name)
             ),
-            evidence=tuple(
-                sorted({k for e in rule.expressions().values() for k in e.evidence_kinds()})
-            ),
+            evidence=tuple(sorted(rule.kinds_of_evidence())),
             whole=rule.scope != "exposure",
         )
 
@@ -416,6 +474,8 @@ class _Told:
         kinds: Mapping[str, int] | None = None,
         asked: bool = False,
         possible: int = 0,
+        upstream: str | None = None,
+        settled: bool = False,
         measures: Mapping[str, tuple[int, int]] | None = None,
         dangling: bool = False,
     ) -> Numbers:
@@ -451,6 +511,8 @@ class _Told:
             unknown=unknown,
             asked=asked,
             possible=possible,
+            upstream=upstream,
+            settled=settled,
             dangling=dangling,
         )
 

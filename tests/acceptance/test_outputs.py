@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from scanner.detectors.face import MODEL_SHA256
+from scanner.detectors.centerface import MODEL_SHA256
 from tests.conftest import BUCKETS, Result, Run
 from tests.saving import make_run
 

@@ -230,7 +230,7 @@ def _ledger_sum(consentry: Run, proxy: FaultProxy, tmp_path: Path, count: int) -
     result = consentry(
         "scan", "s3://many", "--endpoint-url", proxy.endpoint, "--exclude", "*7.txt",
         "--output-directory", tmp_path / "out", "-f", "json",
-        env=signed(tmp_path),
+        env=signed(tmp_path), timeout=1800,
     )  # fmt: skip
     rows = coverage(run_of(tmp_path / "out"), "many")
     assert len(rows) == count

@@ -155,6 +155,29 @@ def test_policies(consentry: Run) -> None:
     assert "scope: dataset" in consentry("policies", "show", "KR-PIPA-33-PIA").out
 
 
+def test_policies_auto_picks_packs_and_says_why(
+    consentry: Run, tmp_path: Path, face_jpeg: bytes
+) -> None:
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    (faces / "a.jpg").write_bytes(face_jpeg)
+    config = tmp_path / "consentry.yaml"
+    config.write_text(
+        "datasets:\n  - {id: visitors, include: ['**'], jurisdiction: HK}\npolicies: auto\n",
+        encoding="utf-8",
+    )
+    result = consentry("scan", faces, "--config", config, "-f", "json")
+    report = json.loads(result.out)
+    assert report["run"]["policies"] == ["baseline", "hk-pdpo"]
+    notes = report["run"]["notes"]
+    assert "policies: hk-pdpo, because the people of dataset 'visitors' are in HK" in notes
+    assert {"HK-PDPO-PIA"} <= {finding["rule_id"] for finding in report["findings"]}
+    # a flag takes the place of the file's word, and a pack named beside it stays
+    flags = ("--policies", "auto", "--policies", "sg-pdpa")
+    again = consentry("scan", faces, "--config", config, "-f", "json", *flags)
+    assert json.loads(again.out)["run"]["policies"] == ["baseline", "sg-pdpa", "hk-pdpo"]
+
+
 def test_readme_names_every_command_it_shows() -> None:
     """A command in the README that does not exist is a broken promise."""
     known = {" ".join(c) for c in _commands(root)}

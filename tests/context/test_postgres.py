@@ -8,15 +8,20 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from scanner.context import registries
 from scanner.context.registries import read_registry
+from scanner.context.spool import Spooled, collected
 from scanner.errors import ConfigError, MissingExtra
 from scanner.model import RegistrySpec
 from scanner.subjects import SubjectKey
@@ -219,3 +224,58 @@ def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
     with pytest.raises(MissingExtra, match=r"consentry\[postgres\]"):
         read_registry(RegistrySpec("parties", url="postgresql://h/d", table="t"), KEY)
+
+
+def test_a_long_registry_is_kept_on_disk_and_is_the_same(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(
+        url,
+        "CREATE TABLE long AS SELECT 'K' || n AS subject_key, 'p' || n % 3 AS purpose, "
+        "'given' AS state, DATE '2020-01-01' + n % 900 AS valid_from "
+        "FROM generate_series(1, 60000) n",
+    )
+    spec = RegistrySpec("consents", url=url, table="long")
+    whole = read_registry(spec, KEY, spool=tmp_path)
+    assert isinstance(whole, pa.Table)
+    monkeypatch.setattr(registries, "collected", partial(collected, limit=1000))
+    kept = read_registry(spec, KEY, spool=tmp_path)
+    assert isinstance(kept, Spooled)
+    assert kept.num_rows == 60000
+    for _ in range(2):  # any number of times
+        assert kept.to_reader().read_all().equals(whole)
+    assert list(tmp_path.iterdir()) == []  # nothing with a name: nothing can stay behind
+
+
+def test_a_server_that_goes_away_midway(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader waits for rows when the server is told to stop at once: nothing is evaluated."""
+    _run(
+        url,
+        "CREATE FUNCTION slowly(n bigint) RETURNS text LANGUAGE plpgsql VOLATILE AS $$ "
+        "BEGIN IF n > 40000 THEN PERFORM pg_sleep(0.05); END IF; RETURN 'K' || n; END $$",
+        "CREATE VIEW slow AS SELECT slowly(n) AS subject_key, 'p' AS purpose, 'given' AS state "
+        "FROM generate_series(1, 80000) n",
+    )
+    from adbc_driver_postgresql import dbapi
+
+    monkeypatch.setattr(registries, "collected", partial(collected, limit=1000))
+    said: list[str] = []
+    reader = threading.Thread(
+        target=lambda: said.append(_said(RegistrySpec("consents", url=url, table="slow")))
+    )
+    with dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        reader.start()
+        for _ in range(200):  # the reader's own session is at it
+            time.sleep(0.05)
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND query LIKE '%slow%' AND state = 'active' "
+                "AND now() - query_start > INTERVAL '0.5 seconds'"
+            )
+            if cursor.fetchall():
+                break
+    reader.join(30)
+    (text,) = said
+    assert "table slow: reading the table failed" in text

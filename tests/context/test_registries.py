@@ -204,6 +204,7 @@ def test_the_other_registries(read: Read) -> None:
         "started_at": "2021-01-01 00:00:00",
         "ended_at": "2021-12-31",
         "destroyed_at": "2022-03-01",
+        "onward_to": "labs; acme",
     }
     transfers = read("transfers", json.dumps(row))
     assert transfers.schema == TRANSFERS
@@ -220,6 +221,7 @@ def test_the_other_registries(read: Read) -> None:
             "started_at": datetime(2021, 1, 1, tzinfo=UTC),
             "ended_at": datetime(2022, 1, 1, tzinfo=UTC),
             "destroyed_at": datetime(2022, 3, 1, tzinfo=UTC),
+            "onward_to": "labs; acme",
         }
     ]
     evidence = read(
@@ -673,3 +675,26 @@ def test_addresses_are_named_without_their_passwords(content: str, url: str) -> 
     with pytest.raises(ConfigError) as caught:
         read_registry(RegistrySpec("parties", path=url), KEY)
     assert "hunter2" not in str(caught.value)
+
+
+def test_chains_are_checked_before_anything_is_judged(tmp_path: Path) -> None:
+    path = tmp_path / "transfers.csv"
+    header = "transfer_id,dataset_id,exporter_id,importer_id\n"
+
+    def load() -> None:
+        load_context(
+            (DatasetSpec("d", controller="moj"),),
+            (RegistrySpec("transfers", path=str(path)),),
+            declared_use=DeclaredUse(),
+            child_age=14,
+            key=KEY,
+        )
+
+    path.write_text(header + "T1,d,moj,labs\nT2,d,labs,acme\nT3,d,,other\n")
+    load()
+    path.write_text(header + "T1,d,moj,labs\nT2,d,lab,acme\n")
+    with pytest.raises(ConfigError, match=r"transfers.csv: .* moj → \? → lab → acme \(transfer T2"):
+        load()
+    path.write_text(header + "T1,d,moj,labs\nT2,d,labs,acme\nT3,d,acme,labs\n")
+    with pytest.raises(ConfigError, match=r"transfers.csv: .* circle: labs → acme → labs"):
+        load()

@@ -6,9 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from scanner.detectors.devices import DEVICES, choose, open_session
+from scanner.detectors.devices import choose, open_session
 from scanner.detectors.yunet import YuNet
 from scanner.errors import UsageError
+from scanner.vocabulary import DEVICES
 from tests.detectors.bright import bright_bytes, bright_yunet
 
 CPU_ONLY = ["AzureExecutionProvider", "CPUExecutionProvider"]

@@ -35,6 +35,7 @@ def _engine(target: Path, jobs: int = 1, worker: str | None = None, **limits: in
         datasets=(DatasetSpec("d"),),
         limits=Limits(**limits),
         face_detector="centerface",
+        faces="balanced",
         subjects=SubjectKey(bytes(32)),
     )
     store = open_store(StoreSpec(str(target)))

@@ -12,6 +12,12 @@ from scanner.errors import PolicyError
 from scanner.policy import builtin_pack_names, explain, load_packs, validate
 from scanner.policy import test_packs as run_cases
 
+PACKS = (
+    "au-privacy", "baseline", "br-lgpd", "ca-qc", "cn-pipl", "eu-ai-act", "eu-gdpr", "hk-pdpo",
+    "in-dpdp", "jp-appi", "kr-pipa", "kr-pipc-ai-risk-model", "sg-pdpa", "uk-gdpr", "us-ca-cpra",
+    "us-co", "us-il-bipa", "us-tx-cubi", "us-wa",
+)  # fmt: skip
+
 RULE = """
 id: OUR-RULE
 version: "1"
@@ -54,26 +60,38 @@ def refused(base: Path, *names: str) -> str:
 
 
 def test_the_shipped_packs(tmp_path: Path) -> None:
-    assert builtin_pack_names() == ("baseline", "kr-pipa")
-    baseline, korea = load_packs(["baseline", "kr-pipa"], tmp_path)
-    assert [len(baseline.rules), len(korea.rules)] == [9, 9]
-    assert all(result.passed for result in validate([baseline, korea]))
+    assert builtin_pack_names() == PACKS
+    packs = {pack.name: pack for pack in load_packs(builtin_pack_names(), tmp_path)}
+    baseline, korea = packs["baseline"], packs["kr-pipa"]
+    assert [len(baseline.rules), len(korea.rules)] == [9, 27]
+    assert [r.detail for r in validate(list(packs.values())) if not r.passed] == []
     assert {rule.law.citation for rule in baseline.rules} == {"own_policy"}
     assert {rule.law.citation for rule in korea.rules} == {"verified", "secondary"}
     dated = {rule.id for rule in korea.rules if rule.law.in_force_from is not None}
-    assert dated == {"KR-PIPA-22-2-CHILD", "KR-PIPA-28-8-CROSS-BORDER"}
+    assert dated == {
+        "KR-PIPA-22-2-CHILD", "KR-PIPA-25-2-MOBILE-CAMERA", "KR-PIPA-26-6-SUB-PROCESSOR",
+        "KR-PIPA-28-8-CROSS-BORDER", "KR-PIPA-28-12-AI-DECISION", "KR-PIPA-28-12-AI-SAFEGUARDS",
+        "KR-PIPA-28-12-AI-POLICY-ENTRY", "KR-PIPA-28-12-AI-START",
+    }  # fmt: skip
+    for rule in packs["kr-pipc-ai-risk-model"].rules:  # voluntary: it asks, and never accuses
+        assert (rule.level, rule.where, rule.having) == ("note", None, None)
+    for rule in packs["in-dpdp"].rules:  # most of it from memory
+        assert (rule.level, rule.law.citation) == ("warning", "unverified")
+    for rule in (rule for pack in packs.values() for rule in pack.rules):
+        if rule.law.citation != "own_policy":
+            assert rule.law.link, rule.id
     assert load_packs(["baseline", "baseline"], tmp_path) == (baseline,)
 
 
 def test_a_rule_explains_itself(tmp_path: Path) -> None:
-    for pack in load_packs(["baseline", "kr-pipa"], tmp_path):
-        for rule in pack.rules:
-            text = explain(rule)
-            plain = " ".join(text.split())
-            assert rule.law.duty in plain
-            assert rule.remedy in plain
-            assert "None" not in text
-    pia = next(rule for rule in pack.rules if rule.id == "KR-PIPA-33-PIA")
+    rules = [rule for pack in load_packs(builtin_pack_names(), tmp_path) for rule in pack.rules]
+    for rule in rules:
+        text = explain(rule)
+        plain = " ".join(text.split())
+        assert rule.law.duty in plain
+        assert rule.remedy in plain
+        assert "None" not in text
+    pia = next(rule for rule in rules if rule.id == "KR-PIPA-33-PIA")
     assert "sensitive people is at least 50,000" in explain(pia)
     assert "there is no PIA_SUBMITTED on record" in explain(pia)
 
@@ -88,7 +106,7 @@ def test_importing_the_package_is_light() -> None:
 
 def test_selection(tmp_path: Path) -> None:
     assert "no rule pack is selected" in refused_empty(tmp_path)
-    assert "did you mean 'kr-pipa'? Built in: baseline, kr-pipa" in refused(tmp_path, "kr-pippa")
+    assert "did you mean 'kr-pipa'? Built in: au-privacy, " in refused(tmp_path, "kr-pippa")
     assert "pack.yaml is missing" in refused(tmp_path, "./nowhere")
     write_pack(tmp_path)
     (pack,) = load_packs(["./our-rules"], tmp_path)
@@ -185,6 +203,11 @@ def test_a_pack_that_is_not_whole(tmp_path: Path) -> None:
     assert "name: must be of a-z" in refused(tmp_path)
     (folder / "pack.yaml").write_text("nam: other")
     assert "did you mean 'name'?" in refused(tmp_path)
+    for places in ("[Korea]", "[kr]", "[US-ILLINOIS]", "[XX]"):
+        (folder / "pack.yaml").write_text(f"regions: {places}")
+        assert "is no place; write KR, US-IL, or" in refused(tmp_path)
+    (folder / "pack.yaml").write_text("regions: KR")
+    assert "regions: must be a list of texts" in refused(tmp_path)
 
 
 def test_what_a_rule_and_a_pack_may_leave_out(tmp_path: Path) -> None:

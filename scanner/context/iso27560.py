@@ -1,0 +1,124 @@
+"""Consent records of ISO/IEC TS 27560 as rows of the consents registry.
+
+One record is several rows: one for each event, purpose, recipient and category. Recipients are the
+controllers that the record names and its third parties. It may hold its fields at the top, or in
+the sections that the standard describes (`header`, `pii_processing`, `event` or `events`, purposes
+as objects). Fields of our own that it may have: `separate_consent_for` (list of purposes, `*` for
+all) and `guardian_verified`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from scanner.context.consent_fields import (
+    ConsentRow,
+    Fields,
+    categories_of,
+    controllers_of,
+    flag,
+    subject_of,
+    until,
+)
+from scanner.vocabulary import STATES, spelled, word
+
+# States of a record's life that are neither a consent nor its end.
+_BEFORE = frozenset({"consentrequested", "consentrequestdeferred"})
+_EXPIRED = frozenset({"consentexpired", "expired"})
+_INVALIDATED = frozenset({"consentinvalidated", "invalidated"})
+# What every record has (ISO/IEC TS 27560, 6.3), beside purposes and events.
+_REQUIRED = ("schema_version", "privacy_notice", "language")
+# These may stand with each purpose, or once for all of them.
+_OF_PURPOSE = ("jurisdiction", "storage_locations", "retention_period", "withdrawal_method")
+
+
+def rows_of_record(record: Fields) -> list[ConsentRow]:
+    for key in _REQUIRED:
+        record.need(key)
+    subject, record_id = subject_of(record, "pii_principal_id"), record.text("record_id")
+    notice = record.need("privacy_notice")
+    rows: list[ConsentRow] = []
+    for event in _events(record):
+        state = _state(event)
+        if state is None:
+            continue
+        time = event.moment("event_time")
+        event.text("entity_id")
+        start: datetime | None = time
+        end: datetime | None = None
+        if state == "expired":
+            state, start, end = "given", None, time
+        elif state in ("given", "renewed"):
+            end = until(event, "validity_duration", time)
+        for part, purpose in _purposes(record):
+            for key in _OF_PURPOSE:
+                part.need(key)
+            recipients = controllers_of(part, "pii_controllers", "party_id", "@id", "id")
+            recipients += part.names("recipient_third_parties", "party_id", "@id", "id")
+            categories = categories_of(part, _types(part))
+            rows += [
+                ConsentRow(
+                    subject, purpose, state, recipient, category, start, end, record_id,
+                    _separate(part, purpose), flag(event, "guardian_verified"),
+                    notice if isinstance(notice, str) else None, time,
+                )
+                for recipient in dict.fromkeys(recipients)
+                for category in categories
+            ]  # fmt: skip
+    return rows
+
+
+def _events(record: Fields) -> list[Fields]:
+    for key in ("events", "consent_events"):
+        if record.find(key) is not None:
+            return record.parts(key)
+    return [record]
+
+
+def _state(event: Fields) -> str | None:
+    """given, renewed, refused, withdrawn or expired; None where there is no decision yet."""
+    text = event.text("event_state")
+    name = spelled(text)
+    if name in _BEFORE:
+        return None
+    if name in _EXPIRED:
+        return "expired"
+    if name in _INVALIDATED:  # it never was one; that it is taken back says so from now on
+        return "withdrawn"
+    found = word(text, STATES)
+    if found is None:
+        raise event.wrong(
+            "event_state", "is no known state; expected dpv:ConsentGiven, dpv:ConsentWithdrawn, "
+            "dpv:ConsentRefused, dpv:RenewedConsentGiven, dpv:ConsentExpired …"
+        )  # fmt: skip
+    return found
+
+
+def _purposes(record: Fields) -> list[tuple[Fields, str]]:
+    value = record.need("purposes")
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise record.wrong("purposes", "is required, and is empty")
+    found = []
+    for at, item in enumerate(items):
+        if isinstance(item, Mapping):
+            prefix = f"{record.prefix}purposes[{at}]."
+            part = Fields(record.name, record.number, item, prefix, record)
+            found.append((part, part.text("purpose")))
+        else:
+            found.append((record, record.as_text(f"purposes[{at}]", item)))
+    return found
+
+
+def _types(part: Fields) -> list[str]:
+    if part.find("pii_information") is not None:
+        return part.names("pii_information", "pii_type")
+    return part.names("pii_type")
+
+
+def _separate(part: Fields, purpose: str) -> bool | None:
+    if part.find("separate_consent_for") is None:
+        return None
+    named = part.names("separate_consent_for", "purpose")
+    return "*" in named or purpose in named
