@@ -385,7 +385,8 @@ class DeclaredUse:
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """All that is claimed about the data: Arrow tables with the schemas of `schemas.py`, subjects
-    as digests. Consents may lie on disk: only their `num_rows`, `schema` and `to_reader()` are used.
+    as digests. Consents may lie on disk: only their `num_rows`, `schema` and `to_reader()` are
+    used.
     """
 
     datasets: pa.Table
