@@ -231,6 +231,19 @@ def test_every_predicate_is_held_by_a_case(name: str, monkeypatch: pytest.Monkey
     assert len(killed) > 2 * len(pack.rules)
 
 
+@pytest.mark.parametrize("name", sorted(LARGE))  # those of the others: above
+def test_every_case_of_a_large_pack_passes(name: str) -> None:
+    (pack,) = load_packs([name], Path())
+    cases = read_cases(pack)
+    seen = observe(cases, {rule.id: [rule] for rule in pack.rules})
+    wrong = [
+        (case.rule_id, case.name, seen[case.rule_id, index])
+        for index, case in enumerate(cases)
+        if seen[case.rule_id, index] != case.expect
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("name", builtin_pack_names())
 def test_every_rule_has_enough_cases_and_no_level_that_its_citation_does_not_carry(
     name: str,
