@@ -41,12 +41,17 @@ class Detector(Protocol):
 class PictureDetector(Detector, Protocol):
     """Judges the pixels of one decoded frame."""
 
+    def picture(self, picture: Picture) -> Iterator[Detection]: ...
+
+
+@runtime_checkable
+class SizedPictureDetector(PictureDetector, Protocol):
+    """One that says how large its frames have to be; the others get them at ReadOptions' size."""
+
     @property
     def look_px(self) -> int:
         """Frames may be decoded reduced to no less than this long side."""
         ...
-
-    def picture(self, picture: Picture) -> Iterator[Detection]: ...
 
 
 @runtime_checkable

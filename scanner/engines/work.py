@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from scanner.detectors import PictureDetector, all_detectors
+from scanner.detectors import SizedPictureDetector, all_detectors
 from scanner.errors import StoreError
 from scanner.look import EMPTY, Looker, Seen
 from scanner.model import (
@@ -116,7 +116,8 @@ class Worker:
         self._setup = setup
         detectors = all_detectors(setup.face_detector, setup.faces, setup.device)
         self.looker = Looker(detectors)
-        look_px = max(d.look_px for d in detectors if isinstance(d, PictureDetector))
+        sizes = [d.look_px for d in detectors if isinstance(d, SizedPictureDetector)]
+        look_px = max(sizes, default=ReadOptions().look_px)
         self._paths = [
             re.compile(d.subject_from) if d.subject_from else None for d in setup.datasets
         ]
