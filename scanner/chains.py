@@ -168,6 +168,8 @@ def _permitted(hop: Hop, up: Hop, of_it: Inherited, purposes: Purposes) -> Inher
         early = up.started_at is not None and hop.started_at < up.started_at
         if early or any(hop.started_at >= end for end in ends):
             against.append(("not_permitted", "time"))
+    elif up.ended_at is not None or up.destroyed_at is not None:
+        against.append(("unknown", "unrecorded"))
     if not against:
         return Inherited("permitted", "", up.transfer_id)
     state, why = max(against, key=lambda reason: _WORST.index(reason[0]))

@@ -77,7 +77,8 @@ def test_the_last_moments_of_a_transfer() -> None:
     edge = datetime(2024, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
     assert of(FIRST, second(started_at=edge)).state == "permitted"
     assert of(FIRST, second(started_at=FIRST.started_at)).state == "permitted"
-    assert of(FIRST, second(started_at=None)).state == "permitted"
+    assert of(FIRST, second(started_at=None)).state == "unknown"  # the first has ended
+    assert of(first(ended_at=None), second(started_at=None)).state == "permitted"
 
 
 def test_what_was_not_permitted_is_not_permitted_further_on() -> None:

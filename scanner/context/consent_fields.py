@@ -14,6 +14,8 @@ from scanner.moments import DATE_FORMS, END_OF_TIME, parse_moment
 from scanner.subjects import canonical
 from scanner.vocabulary import spelled
 
+MAX_ROWS_OF_RECORD = 100_000
+TOO_MANY_ROWS = "too many purposes, recipients and categories"
 SECTIONS = ("header", "record_header", "pii_processing", "processing", "event")
 _KINDS_OF_DATA = {
     # W3C DPV-PD, as `vocabulary.spelled` folds it → the kinds that the detectors tell apart.
@@ -22,6 +24,11 @@ _KINDS_OF_DATA = {
     "photograph": "biometric.face",
     "facialprint": "biometric.face",
     "face": "biometric.face",
+    "facialimage": "biometric.face",
+    "faceimage": "biometric.face",
+    "facephoto": "biometric.face",
+    "biometrics": "biometric",
+    "biometricdata": "biometric",
     "biometric": "biometric",
     "fingerprint": "biometric.fingerprint",
     "retina": "biometric.retina",
@@ -110,6 +117,8 @@ class Fields:
         text = str(value).strip()
         if not text:
             raise self.wrong(key, "expected a text, got nothing")
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise self.wrong(key, "is not text in Unicode")
         return text
 
     def moment(self, key: str) -> datetime:
@@ -163,6 +172,8 @@ def subject_of(record: Fields, key: str) -> str:
 
 def categories_of(record: Fields, texts: Sequence[str]) -> list[str | None]:
     """Our kinds of data; one that nobody here knows stays as it is, and covers nothing."""
+    if not texts:  # a withdrawal of nothing would be no withdrawal
+        raise record.wrong("", "names no category of data")
     if "*" in texts:
         return [None]
     found: dict[str | None, None] = {}

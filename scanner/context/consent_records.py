@@ -21,7 +21,6 @@ from scanner.context.kantara import rows_of_receipt
 from scanner.schemas import TIMESTAMP
 
 ROWS = 50_000  # of one batch
-MAX_ROWS_OF_RECORD = 100_000
 _TYPES: Mapping[str, pa.DataType] = {
     "valid_from": TIMESTAMP,
     "valid_until": TIMESTAMP,
@@ -48,8 +47,6 @@ class ConsentRecords:
             record = Fields(self.name, number, entry)
             rows = self.rows_of(record)
             self.left_out += record.left_out
-            if len(rows) > MAX_ROWS_OF_RECORD:
-                raise record.wrong("", "too many purposes, recipients and categories")
             waiting += rows
             if len(waiting) >= ROWS:
                 yield _batch(waiting, columns)

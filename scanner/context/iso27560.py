@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from scanner.context.consent_fields import (
+    MAX_ROWS_OF_RECORD,
+    TOO_MANY_ROWS,
     ConsentRow,
     Fields,
     categories_of,
@@ -21,6 +23,7 @@ from scanner.context.consent_fields import (
     subject_of,
     until,
 )
+from scanner.purposes import folded
 from scanner.vocabulary import STATES, spelled, word
 
 # States of a record's life that are neither a consent nor its end.
@@ -38,6 +41,7 @@ def rows_of_record(record: Fields) -> list[ConsentRow]:
         record.need(key)
     subject, record_id = subject_of(record, "pii_principal_id"), record.text("record_id")
     notice = record.need("privacy_notice")
+    notice_ref = record.as_text("privacy_notice", notice) if isinstance(notice, str) else None
     rows: list[ConsentRow] = []
     for event in _events(record):
         state = _state(event)
@@ -57,11 +61,13 @@ def rows_of_record(record: Fields) -> list[ConsentRow]:
             recipients = controllers_of(part, "pii_controllers", "party_id", "@id", "id")
             recipients += part.names("recipient_third_parties", "party_id", "@id", "id")
             categories = categories_of(part, _types(part))
+            if len(rows) + len(recipients) * len(categories) > MAX_ROWS_OF_RECORD:
+                raise record.wrong("", TOO_MANY_ROWS)
             rows += [
                 ConsentRow(
                     subject, purpose, state, recipient, category, start, end, record_id,
                     _separate(part, purpose), flag(event, "guardian_verified"),
-                    notice if isinstance(notice, str) else None, time,
+                    notice_ref, time,
                 )
                 for recipient in dict.fromkeys(recipients)
                 for category in categories
@@ -121,4 +127,4 @@ def _separate(part: Fields, purpose: str) -> bool | None:
     if part.find("separate_consent_for") is None:
         return None
     named = part.names("separate_consent_for", "purpose")
-    return "*" in named or purpose in named
+    return "*" in named or folded(purpose) in {folded(name) for name in named}

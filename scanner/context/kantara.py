@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from scanner.context.consent_fields import (
+    MAX_ROWS_OF_RECORD,
+    TOO_MANY_ROWS,
     ConsentRow,
     Fields,
     after,
@@ -43,6 +45,8 @@ def rows_of_receipt(receipt: Fields) -> list[ConsentRow]:
             categories = categories_of(purpose, purpose.names("piiCategory"))
             if purpose.entry.get("purpose") is None:
                 names = purpose.names("purposeCategory")
+                if not names:
+                    raise purpose.wrong("purposeCategory", "is required, and is empty")
             else:
                 names = [purpose.text("purpose")]
             if kind == "implicit":
@@ -50,11 +54,13 @@ def rows_of_receipt(receipt: Fields) -> list[ConsentRow]:
                 continue
             end = _ends(purpose, time)
             policy = receipt.find("policyUrl")
+            if len(rows) + len(names) * len(recipients) * len(categories) > MAX_ROWS_OF_RECORD:
+                raise receipt.wrong("", TOO_MANY_ROWS)
             rows += [
                 ConsentRow(
                     subject, name, "given", recipient, category, time, end, record_id, None,
                     flag(purpose, "guardian_verified"),
-                    policy if isinstance(policy, str) else None, time,
+                    purpose.as_text("policyUrl", policy) if isinstance(policy, str) else None, time,
                 )
                 for name in names
                 for recipient in dict.fromkeys(recipients)

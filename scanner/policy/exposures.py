@@ -219,26 +219,34 @@ def _dangling(con: duckdb.DuckDBPyConnection) -> None:
             SELECT DISTINCT left(location, length(location) - length(item_key)) AS prefix
             FROM detection WHERE ends_with(location, item_key) AND location <> item_key""")
         con.execute("""
+            CREATE TEMP TABLE wanted AS
+            WITH named AS (
+                SELECT dataset_id, manifest, row, unnest(candidates) AS key FROM unmatched)
+            SELECT *, false AS around FROM named
+            UNION ALL
+            SELECT dataset_id, manifest, row, unnest(containers(key)), true FROM named""")
+        # what lies in a container of which not all was looked at may be there
+        con.execute("""
             CREATE TEMP TABLE covered AS
             WITH place AS (
-                SELECT c.location, max(t.prefix) AS prefix
+                SELECT c.location, max(t.prefix) AS prefix,
+                       bool_and(c.state IN ('scanned', 'unchanged')) AS whole
                 FROM coverage c LEFT JOIN target t ON starts_with(c.location, t.prefix)
                 GROUP BY c.location),
             tail AS (
-                SELECT substr(location, length(prefix) + 1) AS key FROM place
+                SELECT substr(location, length(prefix) + 1) AS key, whole FROM place
                 WHERE prefix IS NOT NULL
                 UNION ALL
                 SELECT unnest(list_transform(range(1, len(string_split(location, '/')) + 1),
-                    lambda n: array_to_string(string_split(location, '/')[n:], '/')))
+                    lambda n: array_to_string(string_split(location, '/')[n:], '/'))), whole
                 FROM place WHERE prefix IS NULL
-                UNION ALL SELECT location FROM place)
-            SELECT DISTINCT key FROM tail
-            SEMI JOIN (SELECT unnest(candidates) AS key FROM unmatched) USING (key)""")
+                UNION ALL SELECT location, whole FROM place)
+            SELECT key, bool_and(whole) AS whole FROM tail
+            SEMI JOIN (SELECT key FROM wanted) USING (key) GROUP BY key""")
         con.execute("""
             CREATE TEMP TABLE elsewhere AS
-            SELECT DISTINCT dataset_id, manifest, row
-            FROM (SELECT dataset_id, manifest, row, unnest(candidates) AS key FROM unmatched)
-            SEMI JOIN covered USING (key)""")
+            SELECT DISTINCT w.dataset_id, w.manifest, w.row
+            FROM wanted w JOIN covered c ON c.key = w.key AND NOT (w.around AND c.whole)""")
     else:
         con.execute(
             "CREATE TEMP TABLE elsewhere AS SELECT dataset_id, manifest, row FROM unmatched"

@@ -224,6 +224,8 @@ def test_what_is_missing_is_named(tmp_path: Path, path: str) -> None:
         ("pii_processing.purposes", [], "purposes: is required, and is empty"),
         ("pii_processing.pii_controllers", [], "pii_controllers: is required, and is empty"),
         ("pii_processing.purposes.0.pii_information", [{}], "pii_information[0].pii_type"),
+        ("pii_processing.purposes.0.pii_information", [], "names no category of data"),
+        ("pii_principal_id", "\ud800", "is not text in Unicode"),
         ("event.guardian_verified", "yes", "guardian_verified: expected true or false"),
     ],
 )
