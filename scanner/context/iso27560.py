@@ -59,7 +59,10 @@ def rows_of_record(record: Fields) -> list[ConsentRow]:
             for key in _OF_PURPOSE:
                 part.need(key)
             recipients = controllers_of(part, "pii_controllers", "party_id", "@id", "id")
-            recipients += part.names("recipient_third_parties", "party_id", "@id", "id")
+            third = part.names("recipient_third_parties", "party_id", "@id", "id")
+            recipients += third
+            if state in ("withdrawn", "refused") and not third:
+                recipients = ["*"]  # taken back from the controller, and from whoever has it by it
             categories = categories_of(part, _types(part))
             if len(rows) + len(recipients) * len(categories) > MAX_ROWS_OF_RECORD:
                 raise record.wrong("", TOO_MANY_ROWS)

@@ -95,7 +95,10 @@ def build(
         CREATE TEMP TABLE consent AS
         WITH plain AS (
             SELECT c.subject_no, n.purpose_no, n.is_every AS any_purpose,
-                   nullif(trim(c.recipient), '') AS recipient,
+                   -- who takes a consent back without naming anybody takes it back from everybody
+                   coalesce(nullif(trim(c.recipient), ''),
+                            CASE WHEN lower(trim(c.state)) NOT IN ('given', 'renewed') THEN '*' END)
+                       AS recipient,
                    nullif(lower(trim(c.data_category)), '') AS category,
                    CASE lower(trim(c.state)) WHEN 'given' THEN 0 WHEN 'renewed' THEN 0
                         WHEN 'withdrawn' THEN 2 ELSE 1 END AS strict,

@@ -112,6 +112,8 @@ def is_about(r: Record, purpose: str) -> bool:
 
 
 def is_for(r: Record, recipient: str) -> bool:
+    if r.recipient is None and not consented(r):  # who names nobody means everybody
+        return True
     return r.recipient in ("*", recipient) or (r.recipient is None and recipient == CONTROLLER)
 
 
@@ -128,7 +130,7 @@ def takes_back(w: Record, r: Record) -> bool:
     kinds = w.category in (None, "*", r.category) or (
         r.category is not None and r.category.startswith(f"{w.category}.")
     )
-    return w.recipient in (r.recipient, "*") and kinds and newness(w) > newness(r)
+    return w.recipient in (r.recipient, "*", None) and kinds and newness(w) > newness(r)
 
 
 def decide(

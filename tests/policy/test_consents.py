@@ -83,6 +83,11 @@ def rank(consent: Consent) -> tuple[float, float, int, float, int]:
     )
 
 
+def meant(c: Consent) -> str | None:
+    """Who takes a consent back without naming anybody takes it back from everybody."""
+    return "*" if c.recipient is None and not is_given(c) else c.recipient
+
+
 def same_recipient(consent: str | None, use: str | None) -> bool:
     if consent == "*":
         return True
@@ -106,9 +111,7 @@ def settled(history: list[Consent], use: Use, kind: str) -> tuple[str, bool | No
         return not is_given(c) if c.purpose == "*" else c.purpose.lower() == use.purpose
 
     def matches(c: Consent) -> bool:
-        return (
-            purpose(c) and same_recipient(c.recipient, use.recipient) and covers(c.category, kind)
-        )
+        return purpose(c) and same_recipient(meant(c), use.recipient) and covers(c.category, kind)
 
     def known(c: Consent) -> bool:
         since = known_from(c)
@@ -136,7 +139,7 @@ def settled(history: list[Consent], use: Use, kind: str) -> tuple[str, bool | No
                 and known(w)
                 and rank(w) > rank(c)
                 and w.purpose.lower() in (c.purpose.lower(), "*")
-                and w.recipient in (c.recipient, "*")
+                and meant(w) in (c.recipient, "*")
                 and (
                     w.category in (None, "*", c.category)
                     or (c.category is not None and c.category.startswith(f"{w.category}."))
@@ -150,7 +153,7 @@ def settled(history: list[Consent], use: Use, kind: str) -> tuple[str, bool | No
     for c in filter(holds, history):
         if c.purpose.lower() != use.purpose:
             why = "purpose_mismatch"
-        elif not same_recipient(c.recipient, use.recipient):
+        elif not same_recipient(meant(c), use.recipient):
             why = "recipient_mismatch"
         else:
             why = "category_mismatch"

@@ -29,7 +29,7 @@ from scanner.replay.worlds import (
 
 NAME = "kr-immigration-2019"
 TODAY = datetime.date(2026, 11, 22)
-RECORDS = 60_000  # enough for the upper bound of the thresholds of Decree 35
+RECORDS = 100_000  # more than 50,000 of them with a passport number: the threshold of Decree 35
 FIRMS = tuple(f"T2.{n:02}" for n in range(1, 25))
 
 
