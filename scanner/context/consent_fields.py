@@ -176,13 +176,16 @@ def categories_of(record: Fields, texts: Sequence[str]) -> list[str | None]:
         raise record.wrong("", "names no category of data")
     if "*" in texts:
         return [None]
-    found: dict[str | None, None] = {}
-    for text in texts:
-        plain = re.sub(r"^(?:pd:|https?://w3id\.org/dpv/(?:[0-9.]+/)?pd#)", "", text, flags=re.I)
-        lower = plain.lower()
-        ours = any(kind == lower or kind.startswith(f"{lower}.") for kind in KINDS)
-        found[lower if ours else _KINDS_OF_DATA.get(spelled(plain), text.lower())] = None
-    return list(found)
+    return list(dict.fromkeys(map(kind_of, texts)))
+
+
+def kind_of(text: str) -> str:
+    """A category of data, one of our kinds or W3C DPV-PD's, as a kind or the prefix of some."""
+    plain = re.sub(r"^(?:pd:|https?://w3id\.org/dpv/(?:[0-9.]+/)?pd#)", "", text, flags=re.I)
+    lower = plain.lower()
+    if any(kind == lower or kind.startswith(f"{lower}.") for kind in KINDS):
+        return lower
+    return _KINDS_OF_DATA.get(spelled(plain), text.lower())
 
 
 def until(record: Fields, key: str, start: datetime) -> datetime | None:

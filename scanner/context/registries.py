@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from scanner.chains import check_chains, hops
 from scanner.context import cells
 from scanner.context.cells import BadCell
+from scanner.context.consent_fields import kind_of
 from scanner.context.consent_records import ConsentRecords, recognise
 from scanner.context.postgres import open_table
 from scanner.context.sources import OpenUrl, Source, missing_column, open_source
@@ -50,6 +51,13 @@ def _lower(values: pa.Array) -> pa.Array:
     return pc.utf8_lower(cells.texts(values))
 
 
+def _category(values: pa.Array) -> pa.Array:
+    """ "face" and "pd:Picture" are `biometric.face`: a withdrawal of it has to be seen."""
+    coded = cells.texts(values).dictionary_encode()
+    kinds = [None if text is None else kind_of(text) for text in coded.dictionary.to_pylist()]
+    return pa.array(kinds, pa.string()).take(coded.indices)
+
+
 def _evidence_kind(values: pa.Array) -> pa.Array:
     """In the form that rules ask for: `has_evidence('PIA_SUBMITTED')`."""
     return pc.replace_substring_regex(pc.utf8_upper(cells.texts(values)), r"[\s-]+", "_")
@@ -70,7 +78,7 @@ _country: Read = partial(cells.words, read=country, expected="a country code suc
 _READERS: Mapping[str, Mapping[str, Read]] = {
     "parties": {"type": _words(PARTY_TYPES), "country": _country},
     "consents": {
-        "data_category": _lower,
+        "data_category": _category,
         "state": _words(STATES),
         "valid_from": _from,
         "valid_until": _until,

@@ -698,3 +698,16 @@ def test_chains_are_checked_before_anything_is_judged(tmp_path: Path) -> None:
     path.write_text(header + "T1,d,moj,labs\nT2,d,labs,acme\nT3,d,acme,labs\n")
     with pytest.raises(ConfigError, match=r"transfers.csv: .* circle: labs → acme → labs"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("biometric.Face", "biometric.face"), (" face ", "biometric.face"),
+        ("pd:Picture", "biometric.face"), ("Facial image", "biometric.face"),
+        ("biometric", "biometric"), ("*", "*"), ("shoe size", "shoe size"), ("", None),
+    ],
+)  # fmt: skip
+def test_categories_of_data(read: Read, written: str, kind: str | None) -> None:
+    found = read("consents", f"subject_key,purpose,state,data_category\na,p,withdrawn,{written}\n")
+    assert found.column("data_category").to_pylist() == [kind]
