@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -116,8 +117,10 @@ def all_looks(paths: Sequence[str]) -> int:
     detector = CenterFace()
     faces = 0
     for path in paths:
-        pixels, (width, height) = decoded(path, detector.look_px)
-        faces += any(detector.picture(Picture(Location(path), pixels, width, height)))
+        pixels, (width, height) = decoded(path, detector.first_px)
+        sharper = partial(sharp, path, detector.look_px)
+        picture = Picture(Location(path), pixels, width, height, sharper=sharper)
+        faces += any(detector.picture(picture))
     return faces
 
 
@@ -131,6 +134,10 @@ def decoded(path: str, long_side_px: int) -> tuple[NDArray[np.uint8], tuple[int,
         if factor < 1:
             image.draft("RGB", (int(size[0] * factor), int(size[1] * factor)))
         return np.asarray(image.convert("RGB")), size
+
+
+def sharp(path: str, long_side_px: int) -> NDArray[np.uint8]:
+    return decoded(path, long_side_px)[0]
 
 
 FLOORS = {"one": one_look, "all": all_looks}

@@ -14,6 +14,7 @@ import argparse
 import io
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 
 from PIL import Image, ImageFilter
 
+from benchmarks.dots import Dot, svg
 from fixtures.synthface import SKIN_TONES, background, face
 from scanner.detectors.boxes import SAME_FACE_IOU
 from scanner.detectors.face import LEVELS, CenterFace
@@ -35,6 +37,8 @@ CODES: Mapping[str, Mapping[int, str]] = {
     "occ": {0: "not occluded", 1: "partly occluded", 2: "heavily occluded"},
     "blur": {0: "sharp", 1: "blurred", 2: "heavily blurred"},
 }
+SMALL_FACES_PX = (32, 45, 60, 90)
+PHOTOS = frozenset({"no_face_scenes"})  # sets that give the ground of photos with small faces
 _GREY = (128, 128, 128)
 # What is done to portraits before they are looked at, all at once in memory.
 CHANGES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
@@ -80,9 +84,16 @@ def main() -> None:
         if "+" in detector.version:
             raise SystemExit("a model was added: the card is about what is there without one")
         parts.append(f"## `--faces {level}`\n")
+        drawing = f"recall-{level}.svg"
+        parts.append(f"![shares of the tables below, with their intervals]({drawing})\n")
+        groups: dict[str, dict[str, Dot]] = {}
         for title, tallies in measured(detector, given.folder, level == "balanced"):
             parts.append(table(title, tallies))
             print(parts[-1], flush=True)
+            groups[title] = {name: dot(tally) for name, tally in tallies.items() if tally.count}
+        if given.write is not None:
+            title = f"Seen with --faces {level}: certain or possible (full), certain (hollow)"
+            (given.write / drawing).write_text(svg(title, groups), encoding="utf-8")
     if given.write is not None:
         (given.write / "recall-card.md").write_text("\n".join(parts), encoding="utf-8")
 
@@ -122,7 +133,39 @@ def measured(
         yield "Faces of crowds, one by one", dict(sorted(by_box.items()))
     if whole and changed["as it is"].count:
         yield "Portraits, changed", changed
+    if whole and by_box:
+        yield "A small face in a photo of 1600 × 1200", small_faces(detector, folder, labels)
     yield "Drawn faces by skin tone", drawn(detector)
+
+
+def small_faces(
+    detector: CenterFace, folder: Path, labels: Sequence[Mapping[str, Any]]
+) -> dict[str, Tally]:
+    """Pictures with labelled faces, reduced until the largest face has so many pixels, each at some
+    place of a large picture without a face.
+    """
+    rng = random.Random(5)
+    grounds = [row["file"] for row in labels if not row["has_face"] and row["set"] in PHOTOS]
+    tallies = {f"{px} px": Tally() for px in SMALL_FACES_PX}
+    for px in SMALL_FACES_PX if grounds else ():
+        for row in labels:
+            boxes = row.get("faces_xyxy") or []
+            largest = max((max(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes), default=0)
+            if largest < 28:  # it would have to be enlarged much
+                continue
+            people = Image.open(folder / row["file"]).convert("RGB")
+            people = people.resize(_within(people, round(max(people.size) * px / largest)))
+            people = people.crop((0, 0, min(people.width, 1500), min(people.height, 1100)))
+            photo = Image.open(folder / rng.choice(grounds)).convert("RGB").resize((1600, 1200))
+            place = rng.randrange(1600 - people.width), rng.randrange(1200 - people.height)
+            photo.paste(people, place)
+            tallies[f"{px} px"].add(*looked(detector, encoded(photo, "JPEG", quality=92)))
+    return tallies
+
+
+def dot(tally: Tally) -> Dot:
+    low, high = wilson(tally.seen, tally.count)
+    return Dot(tally.seen / tally.count, low, high, tally.certain / tally.count, tally.count)
 
 
 def drawn(detector: CenterFace) -> dict[str, Tally]:
@@ -144,9 +187,10 @@ def looked(detector: CenterFace, data: bytes) -> tuple[list[Detection], float]:
     assert known is not None
     reader, media_type = known
     blob = Blob(Location("picture"), io.BytesIO(data), len(data))
+    options = ReadOptions(look_px=detector.look_px, first_px=detector.first_px)
     found: list[Detection] = []
     seconds = 0.0
-    for part in reader.read(blob, media_type, ReadOptions(look_px=detector.look_px)):
+    for part in reader.read(blob, media_type, options):
         if isinstance(part, Picture):
             start = time.process_time()
             found += detector.picture(part)
@@ -219,7 +263,7 @@ Written by `python -m benchmarks.faces --write docs`; do not edit. "Certain" fac
 violation, "possible" ones only to a review. A share is of pictures in which at least one face is
 reported (of crowds one by one: of labelled faces with a detection on them, overlap .3 or more). For
 pictures without a face it is the share of false alarms. "ms" is CPU time of the detector per
-picture, decoding apart, on whatever machine wrote this; compare it within a table only.
+picture, decoding mostly apart, on whatever machine wrote this; compare it within a table only.
 
 The labelled pictures are samples of public research sets (tables name them); thresholds were chosen
 on them, few as they are, so expect a little less elsewhere. `consentry estimate-misses` measures

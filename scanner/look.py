@@ -12,11 +12,12 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from scanner.detectors import (
     Detector,
+    LayoutDetector,
     MetadataDetector,
     PathDetector,
     PictureDetector,
@@ -56,7 +57,14 @@ class Seen:
     opened: bool = True  # false: recognised, but nothing of it could be looked at
 
 
-Sight = Detection | Problem | Seen
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A picture whose pixels every detector has judged; follows what they saw."""
+
+    location: Location
+
+
+Sight = Detection | Problem | Seen | Judged
 
 
 class _Budget:
@@ -173,6 +181,7 @@ class Looker:
     def __init__(self, detectors: Iterable[Detector]) -> None:
         chosen = tuple(detectors)
         self._pictures = [d for d in chosen if isinstance(d, PictureDetector)]
+        self._layouts = [d for d in chosen if isinstance(d, LayoutDetector)]
         self._metadata = [d for d in chosen if isinstance(d, MetadataDetector)]
         self._tables = [d for d in chosen if isinstance(d, TableDetector)]
         self._texts = [d for d in chosen if isinstance(d, TextDetector)]
@@ -258,6 +267,16 @@ class Looker:
             with suppress(Exception):
                 yield from scan.finish()
 
+    def _picture(self, picture: Picture) -> Iterator[Detection]:
+        seen: list[Detection] = []
+        for detector in self._pictures:
+            for found in detector.picture(picture):
+                seen.append(_with_share(found, picture))
+                yield seen[-1]
+        for layout_detector in self._layouts:
+            for found in layout_detector.layout(picture, seen):
+                yield _with_share(found, picture)
+
     def _judge(
         self, part: Part, parent: Location, tables: dict[Location, list[TableScan]]
     ) -> Iterator[Sight]:
@@ -267,8 +286,8 @@ class Looker:
             elif isinstance(part, Picture):
                 if part.location != parent:
                     yield Seen(part.location, "image/frame")
-                for picture_detector in self._pictures:
-                    yield from picture_detector.picture(part)
+                yield from self._picture(part)
+                yield Judged(part.location)
             elif isinstance(part, ImageMetadata):
                 for metadata_detector in self._metadata:
                     yield from metadata_detector.metadata(part)
@@ -292,6 +311,17 @@ class Looker:
         except Exception as error:
             where = parent if isinstance(part, Blob) else part.location
             yield Problem(where, "model", f"a detector failed on it ({type(error).__name__})")
+
+
+def _with_share(found: Detection, picture: Picture) -> Detection:
+    """With the share of the picture that its box covers; boxes may reach beyond the edges."""
+    if found.box is None:
+        return found
+    x, y, w, h = found.box
+    wide = min(x + w, picture.width) - max(x, 0)
+    high = min(y + h, picture.height) - max(y, 0)
+    share = max(wide, 0) * max(high, 0) / (picture.width * picture.height)
+    return replace(found, share=min(float(share), 1.0))
 
 
 def _failed(location: Location, error: Exception) -> Problem:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -22,9 +21,9 @@ from scanner.binomial import CONFIDENCE, upper_bound
 from scanner.errors import StoreError, Unreadable
 from scanner.model import ObjectInfo, printable
 from scanner.sampling import percent, with_faces
+from scanner.schemas import LOOKED_AT
 from scanner.stores import Store
 
-_LOOKED_AT = pa.array(["scanned", "unchanged"])
 _COLUMNS = ["location", "store_version", "size_bytes", "media_type", "state", "is_object"]
 _ESCAPED = re.compile(r"\\\\|\\x([0-9a-f]{2})")
 
@@ -55,7 +54,7 @@ def draw(run: Path, size: int, seed: int) -> Sample:
     with pq.ParquetFile(run / "coverage.parquet") as file:
         for batch in file.iter_batches(columns=_COLUMNS, use_threads=False):
             image = pc.starts_with(pc.fill_null(batch.column("media_type"), ""), "image/")
-            whole = pc.is_in(batch.column("state"), value_set=_LOOKED_AT)
+            whole = pc.is_in(batch.column("state"), value_set=LOOKED_AT)
             rows = batch.filter(pc.and_(pc.and_(image, whole), batch.column("is_object")))
             pictures += len(rows)
             empty += [

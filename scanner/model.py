@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -230,6 +230,8 @@ class Picture:
     width: int  # of the upright full-size picture, pixels
     height: int
     record: Record | None = None
+    # Decodes it again at ReadOptions.look_px, while the reader waits; None: `pixels` are at that
+    sharper: Callable[[], NDArray[np.uint8]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -284,6 +286,7 @@ class ReadOptions:
     look_px: int = (
         640  # detectors see pictures at most about this long: JPEGs may be decoded reduced to >= it
     )
+    first_px: int | None = None  # they may even come at this, with a way to get a sharper one
 
 
 # ---------------------------------------------------------------- what detectors yield
@@ -306,6 +309,7 @@ class Detection:
         None  # x, y, w, h in pixels of the upright image
     )
     subject_key: str | None = None  # raw, from the row; leaves the worker only as a keyed digest
+    share: float | None = None  # 0..1, of its picture that lies in `box`
 
 
 def item_id(key: str, location: Location) -> str:
@@ -438,6 +442,18 @@ class RunInfo:
     interrupted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PictureCounts:
+    """Pictures of one dataset by what they hold, each counted once (`pictures.py`)."""
+
+    dataset_id: str
+    no_face: int
+    portraits: int  # one face, a tenth of the picture or more
+    some_faces: int
+    crowds: int  # more than ten faces
+    documents: int  # an identity document, or a zone of one, is (possibly) to be seen
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedRun:
     """A finished run on disk: run.json and the Parquet files of `schemas.py`."""
@@ -451,6 +467,22 @@ class SavedRun:
     coverage_counts: Mapping[str, int]  # objects by state
     coverage_gaps: pa.Table  # coverage rows that are neither scanned nor unchanged
     detection_counts: Mapping[str, int]  # records by kind
+    pictures: tuple[PictureCounts, ...] = ()  # by dataset; () also: of an older version
 
     def file(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What a saved run keeps of what it rests on, beside its findings: tables of `schemas.py`.
+
+    None: not kept (a run of an older version). Names of parties are those of organisations only.
+    """
+
+    datasets: pa.Table | None = None
+    transfers: pa.Table | None = None
+    parties: pa.Table | None = None
+    evidence: pa.Table | None = None
+    holdings: pa.Table | None = None
+    facts: pa.Table | None = None

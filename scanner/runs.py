@@ -2,6 +2,8 @@
 
     .consentry/runs/<id>/coverage.parquet detections.parquet items.parquet   from the ledger
                          findings.parquet affected.parquet run.json          written after judging
+                         facts.parquet holdings.parquet                      what findings rest on
+                         datasets.parquet transfers.parquet parties.parquet evidence.parquet
 
 Folders have mode 0700, files 0600; subjects appear only as keyed digests.
 """
@@ -14,6 +16,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -24,10 +27,19 @@ import pyarrow.parquet as pq
 
 from scanner import schemas
 from scanner.errors import LedgerFault, UsageError
-from scanner.model import STATES, RuleText, RunInfo, SavedRun
+from scanner.model import STATES, Kept, PictureCounts, RuleText, RunInfo, SavedRun
+from scanner.pictures import picture_counts
 
 EARLIER_RUNS = 100  # that `first_seen` looks through: a fifth of a second
-_LOOKED_AT = pa.array(["scanned", "unchanged"])
+_KEPT: dict[str, pa.Schema] = {
+    "datasets": schemas.DATASETS,
+    "transfers": schemas.TRANSFERS,
+    "parties": schemas.PARTIES,
+    "evidence": schemas.EVIDENCE,
+    "holdings": schemas.HOLDINGS,
+    "facts": schemas.FACTS,
+}
+_NAMED_TYPES = pa.array(["public_body", "company", "research"])
 _FIRST_SEEN = pa.schema([("finding_id", pa.string()), ("first_seen", schemas.TIMESTAMP)])
 
 
@@ -39,6 +51,7 @@ def save(
     complete: bool,
     rules: Sequence[RuleText],
     findings: pa.Table,
+    kept: Kept | None = None,
 ) -> SavedRun:
     """Write findings.parquet and, last, run.json: a folder with run.json is a whole run.
 
@@ -63,11 +76,13 @@ def save(
         "complete": complete,
         "rules": [{f: getattr(r, f) for f in RuleText.__dataclass_fields__} for r in rules],
     }
-    # ASCII: names that are not UTF-8 come back as they were, and nothing in it acts on a terminal
-    text = json.dumps(record, ensure_ascii=True, indent=1)
     try:
-        with _whole(folder / "findings.parquet") as file:
-            pq.write_table(findings, file, compression="zstd")
+        for name, table in _tables(findings, kept):
+            with _whole(folder / f"{name}.parquet") as file:
+                pq.write_table(table, file, compression="zstd")
+        record["pictures"] = [asdict(counts) for counts in _pictures(folder)]
+        # ASCII: names that are not UTF-8 come back as they were; nothing in it acts on a terminal
+        text = json.dumps(record, ensure_ascii=True, indent=1)
         for path in folder.iterdir():  # also what other libraries have written
             _flush(path, 0o600)
         _flush(folder)
@@ -82,6 +97,40 @@ def save(
             "--resume"
         ) from error
     return load(folder)
+
+
+def _tables(findings: pa.Table, kept: Kept | None) -> Iterator[tuple[str, pa.Table]]:
+    yield "findings", findings
+    for name in _KEPT:
+        table = getattr(kept, name, None)
+        if table is not None:
+            yield name, _without_people(table) if name == "parties" else table
+
+
+def _without_people(parties: pa.Table) -> pa.Table:
+    """Names of organisations stay; that of a person, or of nobody knows whom, does not."""
+    known = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(parties.column("type"))), _NAMED_TYPES)
+    at = parties.schema.get_field_index("name")
+    names = pc.if_else(known, parties.column(at), pa.scalar(None, pa.string()))
+    return parties.set_column(at, parties.schema.field(at), names)
+
+
+def kept(folder: Path) -> Kept:
+    """What a saved run keeps beside its findings; UsageError where that is damaged."""
+    found: dict[str, pa.Table] = {}
+    for name, schema in _KEPT.items():
+        path = folder / f"{name}.parquet"
+        try:
+            found[name] = pq.read_table(path, columns=schema.names).select(schema.names)
+            found[name] = found[name].cast(schema)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise UsageError(
+                f"{path}: damaged ({type(error).__name__}); `consentry verify` tells what is not "
+                "as it was sealed"
+            ) from error
+    return Kept(**found)
 
 
 @contextmanager
@@ -140,6 +189,7 @@ def load(folder: Path) -> SavedRun:
             coverage_counts=states,
             coverage_gaps=gaps,
             detection_counts=_detection_counts(folder / "detections.parquet"),
+            pictures=tuple(PictureCounts(**counts) for counts in record.get("pictures", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         raise UsageError(
@@ -163,12 +213,22 @@ def _coverage(path: Path) -> tuple[dict[str, int], pa.Table]:
             states_here = short.column("state").filter(short.column("is_object"))
             for entry in states_here.value_counts().to_pylist():
                 states[entry["values"]] += entry["counts"]
-            gap = pc.invert(pc.is_in(short.column("state"), value_set=_LOOKED_AT))
+            gap = pc.invert(pc.is_in(short.column("state"), value_set=schemas.LOOKED_AT))
             if pc.any(gap).as_py():  # mostly there is none, and the rest need not be read
                 rows = file.read_row_group(number, schemas.COVERAGE.names, use_threads=False)
-                gaps.append(rows.filter(gap).cast(schemas.COVERAGE))
+                gaps.append(schemas.whole(rows.filter(gap), schemas.COVERAGE))
     order = [("location", "ascending"), ("is_object", "descending"), ("reason", "ascending")]
     return states, pa.concat_tables(gaps).sort_by(order)
+
+
+def _pictures(folder: Path) -> tuple[PictureCounts, ...]:
+    try:
+        return picture_counts(folder)
+    except (OSError, pa.ArrowException) as error:
+        raise LedgerFault(
+            f"{folder}: the tables of this run cannot be read back ({type(error).__name__}); scan "
+            "again with --resume"
+        ) from error
 
 
 def _detection_counts(path: Path) -> dict[str, int]:
@@ -178,6 +238,19 @@ def _detection_counts(path: Path) -> dict[str, int]:
         for row in grouped.to_pylist():
             counts[row["kind"]] += row["count_sum"]
     return dict(sorted(counts.items()))
+
+
+def named(run: str, output: Path) -> Path:
+    """The folder of a run: by its id below `output`, by the folder itself, or the 'last' one.
+
+    Raises UsageError where 'last' is none; whether a folder holds a run, `load` tells.
+    """
+    if run != "last":
+        return Path(run) if Path(run).is_dir() else output / "runs" / run
+    newest = last(output)
+    if newest is None:
+        raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
+    return newest
 
 
 def saved(output: Path) -> list[Path]:

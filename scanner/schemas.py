@@ -22,8 +22,10 @@ COVERAGE = pa.schema(
         ("items_seen", _I),
         ("items_total", _I),  # null if not known
         ("is_object", _B),  # false: a nested item that could not be looked at (whole)
+        ("pictures", _I),  # of an object: pictures and frames judged in it; null: nested, older
     ]
 )
+LOOKED_AT = pa.array(["scanned", "unchanged"])  # states of what was looked at whole
 
 DETECTIONS = pa.schema(
     [
@@ -42,8 +44,28 @@ DETECTIONS = pa.schema(
         ("dataset_id", _S),
         ("object_key", _S),  # printable key of the object within its target
         ("item_key", _S),  # object_key plus "!/member…": what manifests name
+        ("share", pa.float32()),  # 0..1, of the picture in `box`; null: no box, or a second view
     ]
 )
+
+
+def whole(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`rows` with all columns of `schema`: what an older version did not write is null.
+
+    Raises KeyError for a column that every version has written, pa.ArrowInvalid for other types.
+    """
+    return pa.table(
+        [
+            pa.nulls(len(rows), field.type)
+            if field.name in _SINCE and field.name not in rows.schema.names
+            else rows.column(field.name)
+            for field in schema
+        ],
+        names=schema.names,
+    ).cast(schema)
+
+
+_SINCE = frozenset({"pictures", "share"})  # columns that runs of older versions lack
 
 # Every item looked at in datasets that have a manifest, so that rows and objects can be joined both
 # ways.
@@ -162,4 +184,44 @@ FINDINGS = pa.schema(
 
 AFFECTED = pa.schema(
     [("finding_id", _S), ("location", _S), ("item_id", _S), ("subject_digest", _S)]
+)
+
+# What each finding rests on. `part` says how to read a row:
+#   column        all records agree on `value` (null: nothing is on record) of the column `name`
+#   differs       they do not; what counts is told by other rows, or the rule does not mind
+#   withheld      they agree on the column `name`, but its value is a person's
+#   unknown       the column `name` is not on record, and that matters
+#   consent kind  so many records (`low`) are in this state of consent, or of this kind
+#   measure       the number `name` lies between `low` and `high`, both included
+#   evidence      whether evidence of the kind `name` is on record (null: cannot be told)
+#   proof lapsed  which evidence (of the kind `name`) is meant, and which has expired, in words
+#   younger_than  the people are younger than `low` years
+#   possible      so many records (`low`) are only possible detections
+#   upstream      why the transfers before do not permit it (`chains.Why`)
+#   asked         the rule says that a person must decide
+#   settled       without the evidence it would not be compliant
+FACTS = pa.schema(
+    [("finding_id", _S), ("part", _S), ("name", _S), ("value", _S), ("low", _I), ("high", _I)]
+)
+
+# What was counted: a row per dataset × kind × representation; without a kind, the whole dataset;
+# without a dataset, everything.
+HOLDINGS = pa.schema(
+    [
+        ("dataset_id", _S),
+        ("kind", _S),
+        ("representation", _S),
+        ("items", _I),
+        ("records", _I),
+        ("possible_records", _I),  # of these: nothing in the item is certain
+        ("people", _I),  # distinct people that are known by their keys, exact
+        ("unknown_records", _I),  # of the records: of people who are not known
+        ("more_faces", _I),  # in pictures, beyond the first one of each; of whole datasets only
+        ("subject_key_quality", _S),  # this and what follows: of whole datasets only
+        ("jurisdictions", pa.list_(_S)),  # of the people; null among them: not on record
+        ("controller_type", _S),
+        ("controller_country", _S),
+        ("linked", _B),
+        ("has_unique_identifier", _B),
+    ]
 )

@@ -55,7 +55,7 @@ def obj(
     return (
         n, attempt, i, key, look, spread,
         f"/data/{key}", found.version or None, found.size, "text/csv", "d", state, reason, None,
-        1, 1, True,
+        1, 1, True, 0,
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def nested(n: int, found: ObjectInfo, reason: str, *, attempt: int = 1, i: int =
     key = printable(found.key)
     return (
         n, attempt, i, key, "", False,
-        f"/data/{key}!/{i}", None, None, None, "d", "error", reason, None, 0, None, False,
+        f"/data/{key}!/{i}", None, None, None, "d", "error", reason, None, 0, None, False, None,
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def seen(n: int, i: int = 0, *, attempt: int = 1, name: str = "") -> Row:
     name = name or f"{n}/{i}"
     return (
         n, attempt, i, name, "1" * 32, "biometric.face", None, "content", 1, 0.5, "certain",
-        [1.0, 2.0, 3.0, 4.0], "centerface", "1", None, "d", name, name,
+        [1.0, 2.0, 3.0, 4.0], "centerface", "1", None, "d", name, name, 0.5,
     )  # fmt: skip
 
 
@@ -778,7 +778,7 @@ folder, total = Path(sys.argv[1]), int(sys.argv[2])
 def seen(n, i):
     name = f"{n}/{i}"
     return (n, 1, i, name, "1" * 32, "biometric.face", None, "content", 1, 0.5, "certain",
-            [1.0, 2.0, 3.0, 4.0], "centerface", "1", None, "d", name, name)
+            [1.0, 2.0, 3.0, 4.0], "centerface", "1", None, "d", name, name, 0.5)
 book = Ledger.open(folder, SubjectKey(b"k" * 32))
 started = datetime(2026, 11, 22, tzinfo=UTC)
 book.begin("r", started, [Target("base", "selection", "/data")], ["/data"])
@@ -794,7 +794,7 @@ for first in range(0, total, 50):
             book.add(Rows(0, [], [seen(n, 0)], []))
         key = infos[n].key
         row = (n, 1, 0, key, "look", spread, f"/data/{key}", "v", 10, "text/csv", "d", "scanned",
-               None, None, 1, 1, True)
+               None, None, 1, 1, True, 0)
         book.add(Rows(0, [row], [seen(n, 1)] if spread else [seen(n, 0), seen(n, 1)], []))
     book.commit()
     print(first, flush=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from scanner.vocabulary import BALANCED, CPU
@@ -52,6 +52,18 @@ class SizedPictureDetector(PictureDetector, Protocol):
     def look_px(self) -> int:
         """Frames may be decoded reduced to no less than this long side."""
         ...
+
+    @property
+    def first_px(self) -> int:
+        """They may come smaller, with no less than this, as `Picture.sharper` gives the rest."""
+        ...
+
+
+@runtime_checkable
+class LayoutDetector(Detector, Protocol):
+    """Judges one frame as a whole, given what the picture detectors have seen in it."""
+
+    def layout(self, picture: Picture, seen: Sequence[Detection]) -> Iterator[Detection]: ...
 
 
 @runtime_checkable

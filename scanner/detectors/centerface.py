@@ -137,7 +137,6 @@ def load(device: str = CPU) -> InferenceSession:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at its import
     import cv2
     import onnx
-    import onnxruntime
 
     model = onnx.load_model_from_string(_model_bytes())
     weights = {weight.name for weight in model.graph.initializer}
@@ -155,12 +154,6 @@ def load(device: str = CPU) -> InferenceSession:
     del model.graph.input[:], model.graph.output[:]
     model.graph.input.extend(inputs)
     model.graph.output.extend(outputs)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    # it plans memory for fixed sizes; ours change, and it costs 40 MiB at 640
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
     cv2.setNumThreads(1)  # resizing too: the engine runs one process per core
     grey = np.full((1, 3, 64, 96), 127, np.float32)
-    return open_session(model.SerializeToString(), options, device, {_INPUT: grey})[0]
+    return open_session(model.SerializeToString(), device, {_INPUT: grey})[0]

@@ -108,7 +108,7 @@ class DeepFaceBackend:
                     f"deepface:{backend} needs the package {install}: pip install {install}"
                 )
         self.name = f"deepface:{backend}"
-        self.look_px = LOOK_PX
+        self.look_px = self.first_px = LOOK_PX
         self.version = (
             f"{metadata.version('deepface')}-{self._weights_digest()}"
             f"-{LEAST_PX}-{LOOK_PX}-{self._needs.possible:g}-{self._needs.certain:g}"

@@ -19,7 +19,7 @@ from scanner.vocabulary import CPU, DEVICES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession
 
 AUTO = "auto"  # the first accelerator that is there
 TOLERANCE = 0.01  # of every output: scores of 0..1, and places in cells of the smallest grid
@@ -101,11 +101,10 @@ def choose(device: str, available: Sequence[str] | None = None) -> Choice:
 
 def open_session(
     model: bytes,
-    options: SessionOptions,
     device: str = CPU,
     probe: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> tuple[InferenceSession, Choice]:
-    """A session of `model` on `device`, and what it really runs on.
+    """A session of `model` on `device`, on one thread, and what it really runs on.
 
     An accelerator that is listed but does not start (its driver or a library is missing), or
     answers the inputs `probe` otherwise than the processor, is replaced by the processor, and said.
@@ -116,6 +115,12 @@ def open_session(
     import onnxruntime
 
     choice = choose(device)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # it plans memory for fixed sizes; ours change, and it costs 40 MiB at 640
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4  # its own words would go to standard error
 
     def opened(providers: Sequence[object]) -> InferenceSession:
         # its own way of falling back prints to standard output, where reports go

@@ -174,7 +174,6 @@ def _session(
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at its import
     import cv2
-    import onnxruntime
 
     graph = parsed(model, shown)
     inputs = images_in(graph)
@@ -189,15 +188,10 @@ def _session(
     del graph.graph.input[:], graph.graph.output[:], graph.graph.value_info[:]
     graph.graph.input.extend(inputs)
     graph.graph.output.extend(wanted)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # it plans memory for fixed sizes; ours change
-    options.log_severity_level = 4  # its own words would go to standard error
     cv2.setNumThreads(1)  # resizing too: the engine runs one process per core
     try:
         session, choice = open_session(
-            graph.SerializeToString(), options, device, {inputs[0].name: _probe()}
+            graph.SerializeToString(), device, {inputs[0].name: _probe()}
         )
     except Exception as error:  # onnxruntime's exceptions have no common type of their own
         kind = type(error).__name__

@@ -61,6 +61,7 @@ def coverage(
     media_type: str | None = None,
     seen: int = 0,
     total: int | None = None,
+    pictures: int | None = None,
     spread: bool = False,
 ) -> Row:
     """The row of an object: tags of the ledger, then schemas.COVERAGE."""
@@ -68,20 +69,21 @@ def coverage(
     return (
         task.number, task.attempt, position, name.key, name.look, spread,
         name.location, printable(info.version) or None, info.size, media_type, name.dataset,
-        state, reason, detail, seen, total, True,
+        state, reason, detail, seen, total, True, pictures,
     )  # fmt: skip
 
 
 def object_row(task: Task, name: Naming, said: Sequence[Any], spread: bool) -> tuple[Row, bool]:
     """The row of an object that a worker is done with, and whether its store had failed."""
-    position, media_type, state, reason, detail, seen, total, failed = _of(said, 10)[2:]
+    position, media_type, state, reason, detail, seen, total, pictures, failed = _of(said, 11)[2:]
     _check(state in _STATES and isinstance(failed, bool))
     _check((reason is None) == (state == "scanned") and (reason is None or reason in REASONS))
     _text(media_type)
     _text(detail)
     row = coverage(
         task, name, state, reason, detail, position=_count(position), media_type=media_type,
-        seen=_count(seen), total=None if total is None else _count(total), spread=spread,
+        seen=_count(seen), total=None if total is None else _count(total),
+        pictures=_count(pictures), spread=spread,
     )  # fmt: skip
     return row, failed
 
@@ -94,7 +96,7 @@ def nested_row(task: Task, name: Naming, said: Sequence[Any]) -> Row:
     return (
         task.number, task.attempt, _count(position), name.key, "", False,
         name.location + _suffix(suffix), None, None, None, name.dataset,
-        "error", reason, detail, 0, None, False,
+        "error", reason, detail, 0, None, False, None,
     )  # fmt: skip
 
 
@@ -102,14 +104,15 @@ def detection_row(task: Task, name: Naming, said: Sequence[Any]) -> Row:
     """Tags, then schemas.DETECTIONS."""
     (
         position, suffix, item_suffix, item, kind, representation, basis, count, confidence,
-        certainty, box, detector, version, subject,
-    ) = _of(said, 16)[2:]  # fmt: skip
+        certainty, box, detector, version, subject, share,
+    ) = _of(said, 17)[2:]  # fmt: skip
     _check(kind in KINDS and representation in _REPRESENTATIONS)
     _check(basis in _BASES and certainty in _CERTAINTIES)
     _check(isinstance(confidence, (int, float)) and 0 <= confidence <= 1)
     if box is not None:
         _check(all(isinstance(side, (int, float)) for side in _of(box, 4)))
         _check(all(abs(side) < _PIXELS for side in box))
+    _check(share is None or (type(share) in (int, float) and 0 <= share <= 1))
     for text in (item, detector, version):
         _check(isinstance(text, str))
         _text(text)
@@ -117,7 +120,7 @@ def detection_row(task: Task, name: Naming, said: Sequence[Any]) -> Row:
     return (
         task.number, task.attempt, _count(position), name.location + _suffix(suffix), item, kind,
         representation, basis, _count(count), confidence, certainty, box, detector, version,
-        subject, name.dataset, name.key, name.key + _suffix(item_suffix),
+        subject, name.dataset, name.key, name.key + _suffix(item_suffix), share,
     )  # fmt: skip
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from scanner.detectors import SizedPictureDetector, all_detectors
 from scanner.errors import StoreError
-from scanner.look import EMPTY, Looker, Seen
+from scanner.look import EMPTY, Judged, Looker, Seen
 from scanner.model import (
     UNASSIGNED,
     Blob,
@@ -87,12 +87,13 @@ class Said:
     """What a worker says, emptied when sent; every row begins with number, attempt, position."""
 
     objects: list[list[Any]] = field(default_factory=list)
-    """… media_type, state, reason, detail, items_seen, items_total, whether its store failed"""
+    """… media_type, state, reason, detail, items_seen, items_total, pictures, whether its store
+    failed"""
     nested: list[list[Any]] = field(default_factory=list)
     """… suffix of the location, reason, detail"""
     detections: list[list[Any]] = field(default_factory=list)
     """… suffix of the location, suffix of the item's key, then the columns from item_id to
-    subject_digest of schemas.DETECTIONS"""
+    subject_digest of schemas.DETECTIONS, and share"""
     items: list[list[Any]] = field(default_factory=list)
     """… suffix of the item's key"""
     characters: int = 0  # of all these suffixes
@@ -116,16 +117,18 @@ class Worker:
         self._setup = setup
         detectors = all_detectors(setup.face_detector, setup.faces, setup.device)
         self.looker = Looker(detectors)
-        sizes = [d.look_px for d in detectors if isinstance(d, SizedPictureDetector)]
-        look_px = max(sizes, default=ReadOptions().look_px)
+        sized = [d for d in detectors if isinstance(d, SizedPictureDetector)]
+        self.plain = ReadOptions(
+            limits=setup.limits,
+            look_px=max((d.look_px for d in sized), default=ReadOptions().look_px),
+            first_px=max((d.first_px for d in sized), default=None),
+        )
         self._paths = [
             re.compile(d.subject_from) if d.subject_from else None for d in setup.datasets
         ]
         self._options = [
-            ReadOptions(limits=setup.limits, subject_column=_subject_column(d), look_px=look_px)
-            for d in setup.datasets
+            replace(self.plain, subject_column=_subject_column(d)) for d in setup.datasets
         ]
-        self.plain = ReadOptions(limits=setup.limits, look_px=look_px)
 
     def look(self, job: Job, stream: BinaryIO | None, said: Said, beat: Callable[[], None]) -> bool:
         """Say all there is to say of one object; false if memory ran out over it.
@@ -184,7 +187,7 @@ class _Look:
             self._detection(found, self._location)
 
     def look(self, stream: BinaryIO, beat: Callable[[], None]) -> bool:
-        seen = 0
+        seen = pictures = 0
         media_type: str | None = None
         problems: list[Problem] = []
         with stream:
@@ -193,6 +196,8 @@ class _Look:
             for sight in self._worker.looker.look(blob, options, beat):
                 if isinstance(sight, Detection):
                     self._detection(sight, sight.location)
+                elif isinstance(sight, Judged):
+                    pictures += _item(sight.location) is sight.location
                 elif isinstance(sight, Seen):
                     if sight.location is self._location:
                         media_type = sight.media_type
@@ -210,14 +215,21 @@ class _Look:
             failure = getattr(stream, "failure", None)
         if isinstance(failure, StoreError):
             problems.insert(0, Problem(self._location, failure.reason, failure.detail))
-        self._verdict(media_type, seen, problems, store_failed=failure is not None)
+        failed = failure is not None
+        self._verdict(media_type, seen, pictures, problems, store_failed=failed)
         return all(problem.reason != "memory" for problem in problems)
 
     def _verdict(
-        self, media_type: str | None, seen: int, problems: list[Problem], *, store_failed: bool
+        self,
+        media_type: str | None,
+        seen: int,
+        pictures: int,
+        problems: list[Problem],
+        *,
+        store_failed: bool,
     ) -> None:
         if not problems:
-            self.done("scanned", media_type=media_type, seen=seen, total=seen)
+            self.done("scanned", media_type=media_type, seen=seen, total=seen, pictures=pictures)
             return
         own = [p for p in problems if p.location == self._location]
         first = (own or problems)[0]
@@ -229,6 +241,7 @@ class _Look:
             media_type=media_type,
             seen=seen,
             total=seen + sum(p.location != self._location for p in problems),
+            pictures=pictures,
             store_failed=store_failed,
         )
 
@@ -241,11 +254,12 @@ class _Look:
         media_type: str | None = None,
         seen: int = 0,
         total: int | None = None,
+        pictures: int = 0,
         store_failed: bool = False,
     ) -> None:
         """The object's own row, always its last one."""
         total = 0 if state == "scanned" and total is None else total
-        row = self._row(media_type, state, reason, detail, seen, total, store_failed)
+        row = self._row(media_type, state, reason, detail, seen, total, pictures, store_failed)
         self._said.objects.append(row)
 
     def item(self, suffix: str) -> None:
@@ -253,9 +267,7 @@ class _Look:
         self._said.items.append(self._row(suffix))
 
     def _detection(self, found: Detection, location: Location) -> None:
-        item = location
-        while item.parent is not None and item.name in SECOND_VIEWS:
-            item = item.parent
+        item = _item(location)
         item_suffix = _item_suffix(item)
         suffix = str(location)[self._cut :]
         self._said.characters += len(suffix) + len(item_suffix)
@@ -274,8 +286,16 @@ class _Look:
                 found.detector,
                 found.detector_version,
                 self._worker.subject(found, self._job.dataset, self._key + item_suffix),
+                found.share if item is location else None,
             )
         )
+
+
+def _item(location: Location) -> Location:
+    """What a second view of a picture shows: that picture; else the location itself."""
+    while location.parent is not None and location.name in SECOND_VIEWS:
+        location = location.parent
+    return location
 
 
 def _declared(found: Detection, dataset: DatasetSpec) -> str | None:

@@ -31,9 +31,9 @@ from scanner.ledger.batches import (
 )
 from scanner.ledger.file import Generation, LedgerFile
 from scanner.model import CONTENT_REASONS, WEAK_VERSION, ObjectInfo, printable
+from scanner.schemas import LOOKED_AT
 
 _LASTING = pa.array(sorted(CONTENT_REASONS))
-_LOOKED_AT = pa.array(["scanned", "unchanged"])
 _CAN_STAND = pa.array(["scanned", "unchanged", "partial", "error"])
 
 KEPT_ROWS = 131_072  # decoded rows of earlier batches kept at hand for the next chunks
@@ -179,7 +179,7 @@ def _positions(sought: pa.Array, among: pa.Array) -> Numbers:
 
 def _may_pass(rows: pa.RecordBatch) -> pa.Array:
     """Rows about what went wrong for a reason that is not in the content."""
-    fine = pc.is_in(rows.column("state"), value_set=_LOOKED_AT)
+    fine = pc.is_in(rows.column("state"), value_set=LOOKED_AT)
     lasting = pc.is_in(rows.column("reason"), value_set=_LASTING)
     return pc.invert(pc.or_(fine, lasting))
 

@@ -12,7 +12,7 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     # tag_v2, tile).
     PillowFile = Any
 
+_HELD_BYTES = 32 << 20  # larger files are decoded once, as large as may be needed
 # media type → (Pillow's name of the format, the module that reads it)
 _FORMATS = {
     "image/jpeg": ("JPEG", "JpegImagePlugin"),
@@ -185,6 +186,9 @@ def _pillow(
     blob: Blob, stream: BinaryIO, media_type: str, options: ReadOptions, size: int
 ) -> Generator[Part, None, int]:
     """Frames, metadata and thumbnails; returns the offset at which the file's last image begins."""
+    if media_type == "image/jpeg" and size <= _HELD_BYTES:  # it may be decoded twice, is read once
+        stream.seek(0)
+        stream = io.BytesIO(stream.read())
     image = _open(stream, media_type)
     what = _FORMATS[media_type][0]
     with _decoding(what):
@@ -224,7 +228,14 @@ def _pillow(
                 yield Problem(blob.location, error.reason, f"frames from {number + 1} on are lost")
                 break
         else:
-            yield Picture(location, decoded.pixels, decoded.width, decoded.height, blob.record)
+            yield Picture(
+                location,
+                decoded.pixels,
+                decoded.width,
+                decoded.height,
+                blob.record,
+                decoded.sharper,
+            )
             if decoded.trouble is not None:
                 yield Problem(location, decoded.trouble, f"{what}: can only be decoded in part")
         if number == 0:
@@ -255,6 +266,7 @@ class _Decoded:
     width: int
     height: int
     trouble: Reason | None = None  # why it is not whole
+    sharper: Callable[[], NDArray[np.uint8]] | None = None  # as Picture's
 
 
 def _decode(image: PillowFile, stream: BinaryIO, media_type: str, options: ReadOptions) -> _Decoded:
@@ -263,7 +275,10 @@ def _decode(image: PillowFile, stream: BinaryIO, media_type: str, options: ReadO
         raise Unreadable("pixels", f"{image.width} x {image.height} pixels (max_pixels)")
     what = _FORMATS[media_type][0]
     width, height = image.size
-    _draft(image, media_type, options.look_px)
+    look_px = options.look_px
+    if options.first_px is not None and isinstance(stream, io.BytesIO):
+        look_px = min(look_px, options.first_px)
+    _draft(image, media_type, look_px)
     trouble: Reason | None = None
     try:
         with _decoding(what):
@@ -287,10 +302,21 @@ def _decode(image: PillowFile, stream: BinaryIO, media_type: str, options: ReadO
         if media_type == "image/tiff":  # Pillow turned it while loading
             width, height = image.size
         orientation = _orientation(image)
+        seen_px = max(image.size)
         pixels = upright(np.asarray(shrunk_rgb(image, options.look_px)), orientation)
+    sharper: Callable[[], NDArray[np.uint8]] | None = None
+    if trouble is None and seen_px < min(options.look_px, max(width, height)):
+
+        def sharper() -> NDArray[np.uint8]:
+            stream.seek(0)
+            again = _open(stream, media_type)
+            _draft(again, media_type, options.look_px)
+            with _decoding(what):
+                return upright(np.asarray(shrunk_rgb(again, options.look_px)), orientation)
+
     if orientation >= 5:
         width, height = height, width
-    return _Decoded(pixels, width, height, trouble)
+    return _Decoded(pixels, width, height, trouble, sharper)
 
 
 def _draft(image: PillowFile, media_type: str, look_px: int) -> None:

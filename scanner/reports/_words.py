@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scanner.model import RuleText, RunInfo, SavedRun
+from scanner.model import PictureCounts, RuleText, RunInfo, SavedRun
 from scanner.reports._findings import Finding, Tally
 
 Tone = Literal["stop", "unknown", "ask", "clear"]
@@ -323,6 +323,25 @@ _KINDS = {
 
 def kind_words(kind: str) -> str:
     return _KINDS.get(kind, kind)
+
+
+PICTURE_GROUPS: tuple[tuple[str, str, str], ...] = (  # of PictureCounts: field, one, several
+    ("documents", "with an identity document", "with identity documents"),
+    ("crowds", "crowd", "crowds"),
+    ("portraits", "portrait", "portraits"),
+    ("some_faces", "other with faces", "others with faces"),
+    ("no_face", "without a face", "without a face"),
+)
+PICTURE_WORDS = (
+    "A portrait shows one face, a tenth of the picture or more; a crowd more than ten. Possible "
+    "faces and documents count."
+)
+
+
+def picture_groups(counts: PictureCounts) -> str:
+    """What the pictures of a dataset hold, in one line; groups without a picture are left out."""
+    numbers = [(getattr(counts, name), one, more) for name, one, more in PICTURE_GROUPS]
+    return ", ".join(f"{n:,} {one if n == 1 else more}" for n, one, more in numbers if n)
 
 
 LIMITS = (

@@ -13,6 +13,9 @@
     coverage    counts      as in summary
                 rows        of schemas.COVERAGE that are neither scanned nor unchanged
     detections  records by kind
+    pictures    by dataset, each picture counted once: dataset_id, no_face, portraits (one face, a
+                tenth of the picture or more), some_faces, crowds (more than ten faces), documents
+                (an identity document); [] also for runs of versions that did not count
     rules       the texts of the rules that were judged: id, version, pack, title, level, law_cite,
                 citation, duty, remedy, link
 
@@ -63,6 +66,7 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
             "findings": (dataclasses.asdict(finding) for finding in findings),
             "coverage": {"counts": numbers.coverage, "rows": gap_rows(run.coverage_gaps)},
             "detections": dict(sorted(run.detection_counts.items())),
+            "pictures": [dataclasses.asdict(counts) for counts in run.pictures],
             "rules": (
                 dataclasses.asdict(rule) for rule in sorted(run.rules, key=lambda rule: rule.id)
             ),

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from scanner.errors import UsageError
 from scanner.model import SavedRun
 from scanner.reports import RenderOptions, to_folder
-from scanner.schemas import AFFECTED, COVERAGE, DETECTIONS, FINDINGS, SCHEMA_VERSION
+from scanner.schemas import AFFECTED, COVERAGE, DETECTIONS, FINDINGS, SCHEMA_VERSION, whole
 
 _ROW_GROUP = 131_072  # rows; fixed, so that the bytes do not depend on how the input was cut
 _READ_ROWS = 65_536  # rows read at once
@@ -73,7 +73,7 @@ def _saved(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_READ_ROWS, columns=schema.names):
-                yield batch.select(schema.names).cast(schema)
+                yield from whole(pa.Table.from_batches([batch]), schema).to_batches()
     except FileNotFoundError as error:
         raise UsageError(f"{path}: the saved run has lost this file; scan again") from error
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:

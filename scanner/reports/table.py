@@ -22,11 +22,13 @@ from scanner.reports._findings import Finding, gap_groups, tally, told_findings
 from scanner.reports._stream import iso
 from scanner.reports._visible import visible
 from scanner.reports._words import (
+    PICTURE_WORDS,
     STATE_WORDS,
     about,
     answer,
     declared_use,
     people,
+    picture_groups,
     plural,
     reason_words,
     records,
@@ -97,6 +99,7 @@ def write(run: SavedRun, out: IO[bytes], options: RenderOptions) -> None:
                 page.text(visible("; ".join(told)), indent=4)
             for name in group.samples:
                 page.text(shortened(visible(name), page.width - 4), indent=4, style="quiet")
+    _pictures(page, run, options)
     page.line("")
     page.text(_coverage_line(numbers.listed, numbers.coverage))
     page.text(verdict.headline, style=verdict.tone)
@@ -210,6 +213,18 @@ def _section(
             name = shortened(visible(location), page.width - _FIELD - 7)
             page.text(f"e.g. {name}", indent=_FIELD + 2, style="quiet")
     _more(page, len(findings) - options.table_findings, "finding")
+
+
+def _pictures(page: _Page, run: SavedRun, options: RenderOptions) -> None:
+    """What the pictures hold, a line for each dataset: portraits and crowds are different risks."""
+    if not run.pictures:
+        return
+    page.heading("Pictures by what they hold")
+    for counts in run.pictures[: options.table_findings]:
+        name = shortened(visible(counts.dataset_id), page.width // 2)
+        page.text(f"{name}: {picture_groups(counts)}", indent=2)
+    _more(page, len(run.pictures) - options.table_findings, "dataset")
+    page.text(PICTURE_WORDS, indent=2, style="quiet")
 
 
 def _more(page: _Page, number: int, noun: str) -> None:

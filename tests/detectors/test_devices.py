@@ -77,14 +77,8 @@ def _model() -> bytes:
     return data
 
 
-def _quiet() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return options
-
-
 def test_a_session_runs_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, choice = open_session(_model(), _quiet(), "cpu")
+    session, choice = open_session(_model(), "cpu")
     assert (session.get_providers(), choice.device) == (["CPUExecutionProvider"], "cpu")
     one = np.ones(1, np.float32)
     assert session.run(["y"], {"x": one})[0] == one
@@ -117,7 +111,7 @@ def test_an_accelerator_that_does_not_start_is_replaced(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: WITH_CUDA)
     for broken in (silent, loud):
         monkeypatch.setattr(onnxruntime, "InferenceSession", broken)
-        session, choice = open_session(_model(), _quiet(), "cuda")
+        session, choice = open_session(_model(), "cuda")
         assert session.get_providers() == ["CPUExecutionProvider"]
         assert choice.device == "cpu"
         assert choice.note is not None and "does not start" in choice.note
@@ -131,8 +125,8 @@ def test_an_accelerator_that_answers_otherwise_is_not_used(
     real = onnxruntime.InferenceSession
 
     class Cuda:
-        def __init__(self, model: bytes) -> None:
-            self.inner = real(model, _quiet(), providers=["CPUExecutionProvider"])
+        def __init__(self, model: bytes, options: object) -> None:
+            self.inner = real(model, options, providers=["CPUExecutionProvider"])
 
         def get_providers(self) -> list[str]:
             return WITH_CUDA[1:]
@@ -142,12 +136,12 @@ def test_an_accelerator_that_answers_otherwise_is_not_used(
 
     def opened(model: bytes, options: object, providers: list[object], **more: object) -> object:
         if len(providers) > 1:
-            return Cuda(model)
+            return Cuda(model, options)
         return real(model, options, providers=providers)
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: WITH_CUDA)
     monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
-    _, choice = open_session(_model(), _quiet(), "cuda", {"x": np.ones(1, np.float32)})
+    _, choice = open_session(_model(), "cuda", {"x": np.ones(1, np.float32)})
     assert choice.device == device
     assert (choice.note is None) == (device == "cuda")
     assert device == "cuda" or "answers otherwise than the processor" in str(choice.note)

@@ -9,7 +9,7 @@ from typing import Any
 
 from scanner.engines import wire
 
-_OBJECT = ("text/plain", "scanned", None, None, 1, 1, False)
+_OBJECT = ("text/plain", "scanned", None, None, 1, 1, 0, False)
 
 
 def main(channel: int, page: int) -> None:
@@ -75,7 +75,7 @@ def _rows(trick: str, job: Any) -> tuple[list[Any], list[Any], list[Any], list[A
             return [], [], [], []
     found = [
         job.number, job.attempt, 0, "", "", "i", "biometric.face", None, "content", 1, confidence,
-        "certain", box, "d", text, None,
+        "certain", box, "d", text, None, None,
     ]  # fmt: skip
     return [], [], [found], []
 

@@ -32,7 +32,7 @@ def main(folder: Path, way: str) -> None:
     began = time.perf_counter()
     from scanner.detectors import all_detectors
     from scanner.engines.preload import preload
-    from scanner.look import Looker
+    from scanner.look import Judged, Looker
     from scanner.model import Blob, Detection, Limits, Location, Problem, ReadOptions
     from scanner.readers import all_readers
 
@@ -76,6 +76,8 @@ def main(folder: Path, way: str) -> None:
                 box = [round(side, 2) for side in sight.box or ()]
                 score, key = round(sight.confidence, 4), sight.subject_key
                 rows.append([str(sight.location), sight.kind, sight.certainty, score, box, key])
+            elif isinstance(sight, Judged):
+                rows.append([str(sight.location), "judged"])
             else:
                 rows.append([str(sight.location), sight.media_type, sight.opened])
     print(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from scanner.model import ImageMetadata, Limits, Problem, ReadOptions
+from scanner.model import Blob, ImageMetadata, Limits, Location, Picture, Problem, ReadOptions
 from scanner.readers import recognise
 from tests.readers.looking import forward, parts, pictures, problems
 
@@ -135,6 +135,43 @@ def test_large_jpeg_is_decoded_reduced() -> None:
     assert max(picture.pixels.shape) < 2_000
     assert 640 <= picture.pixels.shape[0] < 1_280
     assert picture.pixels.shape[0] == 2 * picture.pixels.shape[1]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("seekable", [True, False])
+def test_a_jpeg_may_come_smaller_first_and_sharper_when_asked(
+    orientation: int, seekable: bool
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(drawn(4_000, 2_000), "JPEG", exif=exif)
+    options = ReadOptions(look_px=832, first_px=480)
+    stream = io.BytesIO(data) if seekable else forward(data)
+    reader, media_type = recognise(data[:4096]) or pytest.fail("not recognised")
+    found = []
+    for part in reader.read(Blob(Location("x"), stream), media_type, options):
+        if isinstance(part, Picture):
+            assert max(part.pixels.shape) == 500
+            assert part.sharper is not None
+            found.append((part, part.sharper(), part.sharper()))  # while the reader waits
+    ((picture, sharp, again),) = found
+    assert max(sharp.shape) == 1_000
+    assert (sharp == again).all()
+    small = Image.fromarray(sharp).resize((picture.pixels.shape[1], picture.pixels.shape[0]))
+    assert close(picture.pixels, small)
+
+
+def test_a_picture_that_is_as_sharp_as_it_gets_says_so() -> None:
+    options = ReadOptions(look_px=832, first_px=480)
+    for data in (
+        saved(drawn(700, 500), "JPEG"),
+        saved(drawn(300, 200), "JPEG"),
+        saved(drawn(4_000, 2_000), "PNG"),
+        saved(drawn(4_000, 2_000), "JPEG")[:-300],
+    ):
+        picture = pictures(parts(data, options))["x"]
+        assert picture.sharper is None
+        assert max(picture.pixels.shape) >= min(832, max(picture.width, picture.height))
 
 
 def test_large_png_is_shrunk() -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scanner.model import Location, RuleText, RunInfo, SavedRun, item_id
+from scanner.model import Location, PictureCounts, RuleText, RunInfo, SavedRun, item_id
 from scanner.reports import RenderOptions, get_report
 from scanner.schemas import AFFECTED, COVERAGE, DETECTIONS, FINDINGS
 
@@ -138,6 +138,7 @@ def saved(
     exit_code: int = 0,
     complete: bool = True,
     rules: Sequence[RuleText] = RULES,
+    pictures: Sequence[PictureCounts] = (),
     **info: object,
 ) -> SavedRun:
     """A saved run with all its files, as scan() leaves them (coverage unsorted)."""
@@ -192,6 +193,7 @@ def saved(
         coverage_counts=counts if counts is not None else {"scanned": 3},
         coverage_gaps=gap_table,
         detection_counts=detections if detections is not None else {"biometric.face": 1234},
+        pictures=tuple(pictures),
     )
 
 
@@ -265,6 +267,10 @@ def usual(tmp_path: Path) -> SavedRun:
         detections={"biometric.face": 1234, "attribute.nationality": 900, "document.id_card": 3},
         exit_code=4,
         complete=False,
+        pictures=(
+            PictureCounts("citizens", 0, 1, 0, 0, 0),
+            PictureCounts("법무부 외국인 얼굴", 12, 1_180, 40, 3, 2),
+        ),
         notes=(
             "The consent registry holds 12 rows with an unknown state; they were read as refused.",
         ),
@@ -299,6 +305,7 @@ def hostile(tmp_path: Path) -> SavedRun:
         counts={"scanned": 5, "excluded": len(HOSTILE), "error": len(HOSTILE)},
         exit_code=4,
         complete=False,
+        pictures=[PictureCounts(name, 1, 2, 3, 4, 5) for name in HOSTILE],
         targets=HOSTILE,
         notes=HOSTILE,
         settings={"purpose": HOSTILE[2], "recipient": HOSTILE[1], "surrogate": "\udcff"},

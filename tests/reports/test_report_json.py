@@ -22,7 +22,7 @@ def load(data: bytes) -> dict[str, Any]:
 def test_shape(usual: SavedRun, render: Render) -> None:
     report = load(render("json", usual))
     assert list(report) == [
-        *("schema", "run", "summary", "findings", "coverage", "detections", "rules"),
+        *("schema", "run", "summary", "findings", "coverage", "detections", "pictures", "rules"),
     ]
     assert report["schema"] == "consentry/1"
     assert list(report["run"]) == [
