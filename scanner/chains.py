@@ -9,11 +9,12 @@ themselves. A processor hands on to sub-processors; to anybody else only where h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from scanner.circles import circle_in
 from scanner.errors import ConfigError
 from scanner.purposes import Purposes
 
@@ -77,7 +78,10 @@ def check_chains(name: str, hops: Sequence[Hop], controllers: Mapping[str, str |
         by_dataset.setdefault(hop.dataset_id, []).append(hop)
     for dataset, here in sorted(by_dataset.items()):
         controller = controllers.get(dataset)
-        circle = _circle(here, controller)
+        onward: dict[str | None, list[str | None]] = {}
+        for hop in here:
+            onward.setdefault(hop.exporter or controller, []).append(hop.importer)
+        circle = circle_in(onward)
         if circle:
             raise ConfigError(
                 f"{name}: dataset {dataset}: transfers in a circle: {_path(circle)}; record a "
@@ -174,33 +178,6 @@ def _permitted(hop: Hop, up: Hop, of_it: Inherited, purposes: Purposes) -> Inher
         return Inherited("permitted", "", up.transfer_id)
     state, why = max(against, key=lambda reason: _WORST.index(reason[0]))
     return Inherited(state, why, up.transfer_id)
-
-
-def _circle(hops: Iterable[Hop], controller: str | None) -> list[str | None]:
-    """The parties of a circle, its first again at its end; [] if there is none."""
-    onward: dict[str | None, list[str | None]] = {}
-    for hop in hops:
-        onward.setdefault(hop.exporter or controller, []).append(hop.importer)
-    done: set[str | None] = set()
-    for start in onward:
-        path: dict[str | None, None] = {}
-        rest = [iter([start])]
-        while rest:  # not by recursion: a registry may chain thousands of parties
-            party = next(rest[-1], _END)
-            if party is _END:
-                rest.pop()
-                if path:
-                    done.add(path.popitem()[0])
-            elif party in path:
-                names = list(path)
-                return [*names[names.index(party) :], party]
-            elif party not in done:
-                path[party] = None
-                rest.append(iter(onward.get(party, [])))
-    return []
-
-
-_END = "\0"  # no party
 
 
 def _path(parties: Sequence[str | None]) -> str:

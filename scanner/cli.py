@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -23,9 +23,11 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from scanner import __version__
+from scanner.commands.assess import assess
 from scanner.commands.consent import consent
 from scanner.commands.estimate import estimate_misses
 from scanner.commands.models import models
+from scanner.commands.moment import Moment
 from scanner.commands.replay import replay
 from scanner.errors import CredentialsExpired, LedgerFault, ScannerError, UsageError
 from scanner.unloaded import keep_out
@@ -50,26 +52,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class _Moment(click.ParamType[datetime]):
-    """A date or an ISO 8601 timestamp; without a zone it is UTC, a date is its first moment."""
-
-    name = "date"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            if len(value) == len("2026-11-22"):
-                moment = datetime.combine(date.fromisoformat(value), time())
-            else:
-                moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a date (2026-11-22) nor an ISO 8601 time", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class _Reporting(click.Command):
@@ -152,7 +134,7 @@ _scan_options = _together(
     _flag("--to", metavar="COUNTRY", help="Where: ISO 3166 code."),
     _flag("--policies", multiple=True, metavar="PACK", env=False,
           help="A pack's name or folder, or auto; may be repeated. Default: baseline."),
-    _flag("--as-of", type=_Moment(), metavar="DATE", help="Judge as of then. Default: now."),
+    _flag("--as-of", type=Moment(), metavar="DATE", help="Judge as of then. Default: now."),
     _flag("--fail-on", type=click.Choice(["error", "warning", "review"]),
           help="From which finding on the exit code is 1. Default: error."),
     _flag("--include", multiple=True, metavar="GLOB", env=False, help="Only these objects."),
@@ -284,13 +266,7 @@ def verify(run: str, output_directory: Path | None, public_key: Path | None) -> 
 def _run_folder(run: str, output_directory: Path | None) -> Path:
     from scanner import runs
 
-    output = output_directory or Path(".consentry")
-    if run != "last":
-        return Path(run) if Path(run).is_dir() else output / "runs" / run
-    newest = runs.last(output)
-    if newest is None:
-        raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
-    return newest
+    return runs.named(run, output_directory or Path(".consentry"))
 
 
 # ---------------------------------------------------------------- policies
@@ -318,18 +294,47 @@ def policies_list(packs: tuple[str, ...]) -> None:
 @click.argument("rule")
 @click.option("--pack", "packs", multiple=True, help="Look in these packs.")
 def policies_show(rule: str, packs: tuple[str, ...]) -> None:
-    """Print a rule as it is written."""
-    _print(_rule(rule, packs).path.read_text(encoding="utf-8"))
+    """Print a rule as it is written, under its mode, which follows from that."""
+    found = _rule(rule, packs)
+    _print(f"# mode: {found.mode}\n{found.path.read_text(encoding='utf-8')}")
 
 
 @policies.command("explain")
-@click.argument("rule")
+@click.argument("rule", required=False)
+@click.option("--finding", metavar="ID",
+              help="Why this finding is as it is; the beginning of its id will do.")  # fmt: skip
+@click.option("--run", default="last", metavar="RUN", show_default=True,
+              help="Of --finding: the run's id, its folder, or 'last'.")  # fmt: skip
 @click.option("--pack", "packs", multiple=True, help="Look in these packs.")
-def policies_explain(rule: str, packs: tuple[str, ...]) -> None:
-    """What a rule asks, in plain words, and the SQL it becomes."""
+@_flag("--redact-paths", is_flag=True, help="Of --finding: no names of objects.")
+@_output_directory_option
+@_key_file_option
+def policies_explain(
+    rule: str | None,
+    finding: str | None,
+    run: str,
+    packs: tuple[str, ...],
+    redact_paths: bool,
+    output_directory: Path | None,
+    key_file: Path | None,
+) -> None:
+    """What a rule asks, in plain words, and the SQL it becomes; or why one finding is as it is.
+
+    \b
+    consentry policies explain KR-PIPA-33-PIA
+    consentry policies explain --finding 3f9a1c
+    """
     from scanner.policy import explain
 
-    _print(explain(_rule(rule, packs)))
+    if (rule is None) == (finding is None):
+        raise UsageError("give either a RULE or --finding ID")
+    if rule is not None:
+        _print(explain(_rule(rule, packs)))
+        return
+    from scanner.commands.finding import finding_text
+
+    output = output_directory or Path(".consentry")
+    _print(finding_text(finding or "", run, output, packs, key_file, redact_paths))
 
 
 @policies.command("validate")
@@ -384,6 +389,7 @@ def _rule(rule_id: str, packs: Sequence[str]) -> Any:
 
 consentry.add_command(models)
 consentry.add_command(estimate_misses)
+consentry.add_command(assess)
 consentry.add_command(consent)
 consentry.add_command(replay)
 

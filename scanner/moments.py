@@ -8,7 +8,7 @@ from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)  # "for ever": 9999-12-31, PostgreSQL's infinity
-_START_OF_TIME = datetime.min.replace(tzinfo=UTC)
+START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 
 DATE_FORMS = "2022-12-31 or 2022-12-31T18:00:00+09:00"
 
@@ -49,7 +49,7 @@ def parse_moment(text: str, *, upper: bool = False) -> datetime | None:
     if text.lower() in ("infinity", "+infinity"):
         return END_OF_TIME
     if text.lower() == "-infinity":
-        return _START_OF_TIME
+        return START_OF_TIME
     day = parse_date(text)
     if day is not None:
         return start_of(day, upper=upper)
@@ -92,7 +92,7 @@ def in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        return END_OF_TIME if moment.year > 5000 else _START_OF_TIME
+        return END_OF_TIME if moment.year > 5000 else START_OF_TIME
 
 
 def start_of(day: date, *, upper: bool = False) -> datetime:

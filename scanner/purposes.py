@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from scanner.circles import circle_in
 from scanner.errors import ConfigError
 
 # Term → what is broader, after the purposes of DPV 2 (w3id.org/dpv). Two departures, both towards
@@ -119,11 +120,11 @@ class Purposes:
                 raise ConfigError(f"{where}: {term!r} is a DPV term, which has its place already")
             if name in found:
                 raise ConfigError(f"{where}: {term!r} is there twice (case makes no difference)")
-            if name == EVERY or EVERY in broader:
-                raise ConfigError(f"{where}: '*' is no purpose; name what is broader")
             found[name] = tuple(dict.fromkeys(folded(other) for other in broader))
+            if EVERY in (name, *found[name]):
+                raise ConfigError(f"{where}: '*' is no purpose; name what is broader")
         result = cls(found)
-        circle = result._circle()
+        circle = circle_in(found)
         if circle:
             raise ConfigError(
                 f"{where}: purposes in a circle: {' → '.join(circle)}; a term cannot be broader "
@@ -153,23 +154,3 @@ class Purposes:
 
     def _above(self, name: str) -> tuple[str, ...]:
         return self.own.get(name) or _DPV.get(name, ())
-
-    def _circle(self) -> list[str]:
-        """The path of a circle, its first term again at its end; [] if there is none."""
-        done: set[str] = set()
-        for start in self.own:
-            path: dict[str, None] = {}
-            rest = [iter((start,))]
-            while rest:  # not by recursion: a file may chain thousands of terms
-                name = next(rest[-1], None)
-                if name is None:
-                    rest.pop()
-                    if path:
-                        done.add(path.popitem()[0])
-                elif name in path:
-                    names = list(path)
-                    return [*names[names.index(name) :], name]
-                elif name not in done:
-                    path[name] = None
-                    rest.append(iter(self.own.get(name, ())))
-        return []

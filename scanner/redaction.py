@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from scanner import schemas
 from scanner.errors import UsageError
-from scanner.model import RunInfo, SavedRun
+from scanner.model import Kept, RunInfo, SavedRun
 from scanner.subjects import SubjectKey
 
 _READ_ROWS = 65_536
@@ -37,6 +37,7 @@ _EXTENSIONS = frozenset(_ENDINGS.split())
 # A word in a sentence that can only be the name of a file, folder or object. What stands in
 # sentences otherwise (purposes, countries, cites such as "35(3)(b)") is left alone.
 _WORD = re.compile(r"[^\s\"'`]+")
+_BELOW = r"((?:!?/[^\s\"'`]*)?)"
 _TRAILING = ".,;:!?)]}"
 # An exclude rule that names kinds of files only says nothing about any one of them.
 _KIND_ONLY = re.compile(r"[*/]*(?:\.\w{1,11})*")
@@ -48,6 +49,16 @@ _NAMED = {
     "detections": ("location", "object_key", "item_key"),
 }
 _IDS = ("item_id",)
+# Columns of what a run keeps that a person has written: references, mostly.
+_WRITTEN = {
+    "datasets": ("collected_for", "legal_basis"),
+    "transfers": (
+        "role_basis", "purpose", "legal_basis", "agreement_ref", "published_ref", "transfer_tool",
+    ),
+    "parties": ("name",),
+    "evidence": ("ref", "attested_by"),
+    "facts": ("value",),
+}  # fmt: skip
 
 
 @contextmanager
@@ -87,6 +98,24 @@ def redacted(run: SavedRun, key: SubjectKey, *, files: bool = True) -> Iterator[
         yield dataclasses.replace(view, folder=Path(scratch))
 
 
+def redacted_kept(run: SavedRun, kept: Kept, key: SubjectKey) -> Kept:
+    """What a run keeps beside its findings, without names of objects in what people have written.
+
+    Ids of datasets, transfers, parties and evidence stay: findings name them, too.
+    """
+    names = _Pseudonyms(key)
+    targets = sorted(run.info.targets, key=len, reverse=True)
+    changed: dict[str, pa.Table] = {}
+    for table, columns in _WRITTEN.items():
+        found = getattr(kept, table)
+        if found is None:
+            continue
+        for column in columns:
+            found = _replaced(found, column, lambda text: names.in_sentence(text, targets))
+        changed[table] = found
+    return dataclasses.replace(kept, **changed)
+
+
 _Sentence = Callable[[str | None], str | None]
 
 
@@ -116,7 +145,7 @@ def _copy(source: Path, place: Path, table: str, names: _Pseudonyms, sentence: _
     try:
         with pq.ParquetFile(source) as file, pq.ParquetWriter(place, schema) as writer:
             for batch in file.iter_batches(batch_size=_READ_ROWS, columns=schema.names):
-                rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+                rows = schemas.whole(pa.Table.from_batches([batch]), schema)
                 writer.write_table(_rows(rows, table, names, sentence))
     except FileNotFoundError as error:
         raise UsageError(f"{source}: the saved run has lost this file; scan again") from error
@@ -192,8 +221,15 @@ class _Pseudonyms:
         found = {name: self.location(name) for name in known if len(name) > 1}
         if found:
             longest_first = sorted(found, key=len, reverse=True)
-            either = re.compile("|".join(map(re.escape, longest_first)))
-            text = either.sub(lambda match: found[match[0]], text)
+            # also what lies below one of them, named as a whole
+            either = re.compile(f"({'|'.join(map(re.escape, longest_first))}){_BELOW}")
+
+            def replaced(match: re.Match[str]) -> str:
+                below = match[2].rstrip(_TRAILING)
+                named = self.location(match[1] + below) if below else found[match[1]]
+                return named + match[2][len(below) :]
+
+            text = either.sub(replaced, text)
         return _WORD.sub(self._word, text)
 
     def _word(self, match: re.Match[str]) -> str:

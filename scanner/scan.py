@@ -25,12 +25,12 @@ from scanner.engines.work import Setup
 from scanner.errors import DISK_FAULTS, LedgerFault, UsageError
 from scanner.ledger import Ledger
 from scanner.listing import Listing
-from scanner.model import RunInfo, SavedRun
+from scanner.model import Kept, RunInfo, SavedRun
 from scanner.policy import choose, judge, load_packs, named
 from scanner.sampling import Draw, bound_note, never_compliant
 from scanner.stores import open_store, public_url
 from scanner.subjects import SubjectKey
-from scanner.vocabulary import AUTO, CPU
+from scanner.vocabulary import AUTO
 
 CLEAN, VIOLATIONS, WRONG_USE, INCOMPLETE, BOTH, INTERRUPTED = 0, 1, 2, 3, 4, 130
 PAUSED = "paused: "  # begins the note of a run that could not go on
@@ -86,8 +86,9 @@ def scan(
         # Look: every object listed ends in exactly one row of the ledger.
         run_id = f"{started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         faces = (settings.face_detector, settings.faces, settings.device)
-        if settings.device != CPU:
-            notes += [note for note in [choose_device(settings.device).note] if note is not None]
+        device_note = choose_device(settings.device).note
+        if device_note is not None:
+            notes.append(device_note)
         looks = look_digests(settings.datasets, settings.limits, faces, key)
         targets = [
             target_of(spec, settings.datasets, settings.include, settings.exclude) for spec in specs
@@ -134,6 +135,7 @@ def scan(
                 as_of=moment,
                 workdir=folder,
                 previous=previous,
+                keep=True,
             )
 
         findings = judgement.findings
@@ -172,6 +174,14 @@ def scan(
             complete=complete,
             rules=judgement.rules,
             findings=findings,
+            kept=Kept(
+                datasets=context.datasets,
+                transfers=context.transfers,
+                parties=context.parties,
+                evidence=context.evidence,
+                holdings=judgement.holdings,
+                facts=judgement.facts,
+            ),
         )
         if whole:  # else the next run goes on where this one ended
             book.finish()

@@ -74,6 +74,19 @@ class Examination:
         return UNKNOWN if self.untold else INTACT
 
 
+def state(found: Examination) -> str:
+    """What an examination comes to, in a few words for a document that is made of the run."""
+    first = (*found.wrong, *found.untold)[:1]
+    more = len(found.wrong) + len(found.untold) - len(first)
+    why = "".join(first) + (f", and {more} more" if more else "")
+    if found.wrong:
+        return f"NOT as it was sealed: {why}"
+    if found.untold:
+        return why
+    signed = next((line for line in found.remarks if line.startswith("signed by key")), None)
+    return f"as it was sealed; {signed or 'not signed'}"
+
+
 # ---------------------------------------------------------------- sealing
 
 

@@ -13,7 +13,7 @@ STAGES = ("stores", "readers", "detectors", "context", "policy", "reports")
 # What stages may share: types, errors, schemas, and small neutral modules.
 SHARED = {
     "model", "errors", "schemas", "subjects", "yamlsafe", "moments", "vocabulary", "countries",
-    "purposes", "chains", "__version__",
+    "purposes", "chains", "circles", "__version__",
 }  # fmt: skip
 
 # library → the only places that may import it

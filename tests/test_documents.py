@@ -34,6 +34,13 @@ def test_every_column_is_documented() -> None:
     from scanner import schemas
 
     text = (CHECKOUT / "docs/design.md").read_text(encoding="utf-8")
-    for schema in (schemas.COVERAGE, schemas.DETECTIONS, schemas.FINDINGS, schemas.AFFECTED):
+    for schema in (
+        schemas.COVERAGE,
+        schemas.DETECTIONS,
+        schemas.FINDINGS,
+        schemas.AFFECTED,
+        schemas.FACTS,
+        schemas.HOLDINGS,
+    ):
         for name in schema.names:
             assert re.search(rf"\b{name}\b", text), name

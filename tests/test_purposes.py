@@ -75,6 +75,7 @@ def test_terms_that_are_mutually_broader_are_a_circle() -> None:
         ({"a": ["x"], "A": ["y"]}, "is there twice"),
         ({"*": ["x"]}, "is no purpose"),
         ({"a": ["*"]}, "is no purpose"),
+        ({"a": ["b", " *\n"]}, "is no purpose"),
     ],
 )
 def test_wrong_own_terms(own: dict[str, list[str]], expected: str) -> None:

@@ -6,12 +6,14 @@ import io
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scanner import schemas
 from scanner.errors import UsageError
-from scanner.model import SavedRun
-from scanner.redaction import redacted
+from scanner.model import Kept, SavedRun
+from scanner.redaction import redacted, redacted_kept
 from scanner.reports import RenderOptions, all_reports
 from scanner.subjects import SubjectKey
 from tests.saving import make_run
@@ -164,3 +166,26 @@ def test_a_run_that_lost_a_file_is_one_line(run: SavedRun) -> None:
     run.file("affected").write_bytes(b"PAR1")
     with pytest.raises(UsageError, match="cannot be copied without its names"), redacted(run, KEY):
         pass
+
+
+def test_what_a_run_keeps_names_no_object(run: SavedRun) -> None:
+    place = f"s3://bucket-{CANARY}/faces/{CANARY}.JPG"
+    rows: dict[str, dict[str, object]] = {
+        "datasets": {"dataset_id": "d", "legal_basis": f"see {place}", "collected_for": "x"},
+        "transfers": {"transfer_id": "T", "agreement_ref": place, "published_ref": f"{place}."},
+        "evidence": {"evidence_id": "E", "ref": f"/home/{CANARY}/dpia.pdf", "about": "d"},
+        "facts": {"finding_id": "f", "part": "proof", "value": f"E by ~/{CANARY}/x"},
+    }
+    kept = Kept(
+        **{
+            name: pa.Table.from_pylist([row], getattr(schemas, name.upper()))
+            for name, row in rows.items()
+        }
+    )
+    view = redacted_kept(run, kept, KEY)
+    for name in rows:
+        told = getattr(view, name).to_pylist()
+        assert CANARY not in str(told) and "path:" in str(told), name
+    assert view.parties is None
+    assert view.datasets is not None
+    assert view.datasets["collected_for"].to_pylist() == ["x"]

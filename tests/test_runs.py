@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scanner import runs
+from scanner import runs, schemas
 from scanner.errors import LedgerFault, UsageError
+from scanner.model import Kept
 from tests.saving import NOON, make_run, order_on_disk
 
 NAMES = ("/data/a.jpg", "/data/\x1b[2J.jpg", "/data/gpj.\u202eexe", "/data/=1+1", "/data/얼굴.jpg")
@@ -213,3 +215,51 @@ def test_thousands_of_runs_are_fast(tmp_path: Path) -> None:
     assert len(runs.saved(tmp_path)) == 3001
     seconds = time.perf_counter() - started
     assert seconds < 5, seconds
+
+
+def test_what_findings_rest_on_comes_back(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    nothing = runs.kept(run.folder)  # an older version kept nothing
+    assert all(getattr(nothing, name) is None for name in Kept.__dataclass_fields__)
+    rows = {
+        "datasets": [{"dataset_id": "faces", "retention_until": NOON}],
+        "transfers": [{"transfer_id": "T1", "dataset_id": "faces"}],
+        "parties": [
+            {"party_id": "a", "name": "Acme", "type": " Company "},
+            {"party_id": "k", "name": "Kim Minji", "type": "person"},
+            {"party_id": "n", "name": "Nobody knows", "type": None},
+        ],
+        "evidence": [{"evidence_id": "E-1", "kind": "DPIA", "about": "faces"}],
+        "holdings": [{"dataset_id": "faces", "records": 3, "jurisdictions": ["KR", None]}],
+        "facts": [{"finding_id": "f0", "part": "asked"}],
+    }
+    tables = {
+        name: pa.Table.from_pylist(given, getattr(schemas, name.upper()))
+        for name, given in rows.items()
+    }
+    runs.save(
+        run.folder,
+        run.info,
+        exit_code=run.exit_code,
+        complete=run.complete,
+        rules=run.rules,
+        findings=run.findings,
+        kept=Kept(**tables),
+    )
+    back = runs.kept(run.folder)
+    for name, table in tables.items():
+        if name != "parties":
+            assert getattr(back, name).equals(table), name
+    assert back.parties is not None
+    assert back.parties["name"].to_pylist() == ["Acme", None, None]
+    assert {stat.S_IMODE(p.stat().st_mode) for p in run.folder.iterdir()} == {0o600}
+
+
+def test_a_run_is_found_by_id_folder_and_last(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no saved run; `consentry scan TARGET` makes one"):
+        runs.named("last", tmp_path)
+    run = make_run(tmp_path)
+    newest = make_run(tmp_path, 1)
+    assert runs.named("last", tmp_path) == newest.folder
+    assert runs.named(run.info.id, tmp_path) == run.folder
+    assert runs.named(str(run.folder), tmp_path / "elsewhere") == run.folder

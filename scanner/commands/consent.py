@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from scanner.commands.moment import Moment
 from scanner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _WHY = {
     "withdrawn": "counts: the consent was withdrawn",
     "refused": "counts: consent was refused",
     "expired": "counts, but has expired",
-    "not_yet_valid": "counts, but is not valid yet",
+    "not_yet_valid": "does not count yet: it begins later",
     "superseded": "does not count: a newer record replaces it",
     "not_yet_recorded": "does not count: it was not on record yet",
     "other_category": "does not count: for another kind of data",
@@ -53,25 +54,9 @@ _WHY = {
     "other_recipient": "does not count: for another recipient",
     "purpose_not_asked": "would count if this were the purpose; none was given",
     "recipient_not_asked": "would count if this were the recipient; none was given",
+    "controller_not_known": "would count if the recipient were the controller; who that is, is "
+    "not declared (--dataset)",
 }
-
-
-class _Date(click.ParamType[datetime]):
-    """A date or an ISO 8601 time; without a zone it is UTC, a date is its first moment."""
-
-    name = "date"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        from scanner.moments import DATE_FORMS, parse_moment
-
-        if isinstance(value, datetime):
-            return value
-        moment = parse_moment(str(value))
-        if moment is None:
-            self.fail(f"expected a date such as {DATE_FORMS}", param, ctx)
-        return moment
 
 
 @click.group()
@@ -90,7 +75,7 @@ def consent() -> None:
 @click.option("--kind", "--category", "kinds", multiple=True, metavar="KIND",
               help=f"Kind of data, or a prefix such as biometric. Default: {_KIND}.")  # fmt: skip
 @click.option("--dataset", metavar="ID", help="Whose controller is meant; default: the only one's.")
-@click.option("--as-of", type=_Date(), metavar="DATE", help="Decide as of then. Default: now.")
+@click.option("--as-of", type=Moment(), metavar="DATE", help="Decide as of then. Default: now.")
 @click.option("-c", "--config", type=click.Path(path_type=Path), metavar="FILE",
               help="Default: consentry.yaml here.")  # fmt: skip
 @click.option("--key-file", type=click.Path(path_type=Path), metavar="FILE",
@@ -315,6 +300,8 @@ def _reason(record: Considered, question: Question) -> str:
 def _day(moment: datetime) -> str:
     if moment.year == 9999:
         return "for ever"
+    if moment.year == 1:
+        return "the beginning of time"
     at_midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
     return f"{moment:%Y-%m-%d}" if at_midnight else f"{moment:%Y-%m-%d %H:%M} UTC"
 

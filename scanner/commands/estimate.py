@@ -107,13 +107,8 @@ def estimate_misses(
 def _folder(run: str, output_directory: Path | None) -> Path:
     from scanner import runs
 
-    output = output_directory or Path(".consentry")
-    if run != "last":
-        return (Path(run) if Path(run).is_dir() else output / "runs" / run).absolute()
-    newest = runs.last(output)
-    if newest is None:
-        raise UsageError(f"{output}: no saved run; `consentry scan TARGET` makes one")
-    return newest
+    folder = runs.named(run, output_directory or Path(".consentry"))
+    return folder if run == "last" else folder.absolute()
 
 
 def _write(

@@ -5,11 +5,16 @@ controllers that the record names and its third parties. It may hold its fields 
 the sections that the standard describes (`header`, `pii_processing`, `event` or `events`, purposes
 as objects). Fields of our own that it may have: `separate_consent_for` (list of purposes, `*` for
 all) and `guardian_verified`.
+
+That a consent expired ends the consents of its own record, never one of another record. A record
+may come as several objects, so `expiries` are found first, and `ended` is asked of every row. An
+object that tells of an expiry and of no consent is a consent that never held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from scanner.context.consent_fields import (
@@ -23,12 +28,15 @@ from scanner.context.consent_fields import (
     subject_of,
     until,
 )
+from scanner.errors import ConfigError
+from scanner.moments import START_OF_TIME
 from scanner.purposes import folded
 from scanner.vocabulary import STATES, spelled, word
 
 # States of a record's life that are neither a consent nor its end.
 _BEFORE = frozenset({"consentrequested", "consentrequestdeferred"})
 _EXPIRED = frozenset({"consentexpired", "expired"})
+_GIVEN = ("given", "renewed")
 _INVALIDATED = frozenset({"consentinvalidated", "invalidated"})
 # What every record has (ISO/IEC TS 27560, 6.3), beside purposes and events.
 _REQUIRED = ("schema_version", "privacy_notice", "language")
@@ -43,17 +51,19 @@ def rows_of_record(record: Fields) -> list[ConsentRow]:
     notice = record.need("privacy_notice")
     notice_ref = record.as_text("privacy_notice", notice) if isinstance(notice, str) else None
     rows: list[ConsentRow] = []
-    for event in _events(record):
-        state = _state(event)
-        if state is None:
-            continue
+    events = [(event, state) for event in _events(record) if (state := _state(event))]
+    alone = not any(state in _GIVEN for _, state in events)
+    for event, state in events:
         time = event.moment("event_time")
         event.text("entity_id")
         start: datetime | None = time
+        recorded: datetime | None = time
         end: datetime | None = None
-        if state == "expired":
-            state, start, end = "given", None, time
-        elif state in ("given", "renewed"):
+        if state == "expired" and not alone:
+            continue
+        if state == "expired":  # since when, nobody says; older than any other, and never in force
+            state, start, recorded, end = "given", None, None, START_OF_TIME
+        elif state in _GIVEN:
             end = until(event, "validity_duration", time)
         for part, purpose in _purposes(record):
             for key in _OF_PURPOSE:
@@ -70,12 +80,37 @@ def rows_of_record(record: Fields) -> list[ConsentRow]:
                 ConsentRow(
                     subject, purpose, state, recipient, category, start, end, record_id,
                     _separate(part, purpose), flag(event, "guardian_verified"),
-                    notice_ref, time,
+                    notice_ref, recorded,
                 )
                 for recipient in dict.fromkeys(recipients)
                 for category in categories
             ]  # fmt: skip
     return rows
+
+
+def ended(row: ConsentRow, expired: Sequence[datetime]) -> ConsentRow:
+    """The row, ending when it says or, if that is earlier, at the first of these moments after it
+    was given; one at the same instant counts, too: the stricter reading.
+    """
+    if row.state not in _GIVEN or row.recorded_at is None:
+        return row
+    ends = [time for time in (*expired, row.valid_until) if time and time >= row.recorded_at]
+    return replace(row, valid_until=min(ends, default=None))
+
+
+def expiries(record: Fields) -> list[tuple[str, str, datetime]]:
+    """When consents of the record expired: person, record, moment.
+
+    What is wrong with the object is told when its rows are made.
+    """
+    try:
+        events = [event for event in _events(record) if _state(event) == "expired"]
+        return [
+            (record.text("pii_principal_id"), record.text("record_id"), event.moment("event_time"))
+            for event in events
+        ]
+    except ConfigError:
+        return []
 
 
 def _events(record: Fields) -> list[Fields]:

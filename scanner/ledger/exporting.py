@@ -25,7 +25,7 @@ WINDOW_ROWS = 65_536  # rows that are brought into order at once, at least
 # What repeats; names, versions and ids do not, and trying costs time.
 _REPEATING = {
     "coverage": ["media_type", "dataset_id", "state", "reason", "detail", "items_seen",
-                 "items_total"],
+                 "items_total", "pictures"],
     "detections": ["kind", "representation", "basis", "count", "certainty", "detector",
                    "detector_version", "dataset_id"],
     "items": ["dataset_id"],

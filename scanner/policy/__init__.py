@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from scanner.policy.cases import CaseResult, test_packs, validate
     from scanner.policy.choosing import choose, named
     from scanner.policy.explaining import explain, overview
+    from scanner.policy.grounds import explain_finding
     from scanner.policy.judging import Judgement, finding_id, judge
     from scanner.policy.packs import (
         Law,
@@ -30,6 +31,7 @@ _HOMES = {
     "test_packs": "cases",
     "validate": "cases",
     "explain": "explaining",
+    "explain_finding": "grounds",
     "Judgement": "judging",
     "finding_id": "judging",
     "judge": "judging",
@@ -54,6 +56,7 @@ __all__ = [
     "builtin_packs_folder",
     "choose",
     "explain",
+    "explain_finding",
     "finding_id",
     "judge",
     "load_packs",

@@ -131,6 +131,11 @@ def test_packs(packs: Sequence[Pack]) -> list[CaseResult]:
 test_packs.__test__ = False  # type: ignore[attr-defined]  # a function of ours, not a test of pytest's
 
 
+def expected(case: Case) -> str:
+    """What a case expects, in words: "violation 1, review 2" or "not applicable"."""
+    return _said(case.expect)
+
+
 def _said(verdicts: Mapping[str, int]) -> str:
     return ", ".join(f"{v} {n}" for v, n in sorted(verdicts.items())) or "not applicable"
 
@@ -159,6 +164,12 @@ def read_cases(pack: Pack) -> list[Case]:
     """All cases of a pack, in the order of their files. Raises `PolicyError`."""
     rule_ids = {rule.id for rule in pack.rules}
     return [case for path in pack.cases for case in _read_file(path, rule_ids)]
+
+
+def cases_of(rule: Rule) -> list[Case]:
+    """The cases of one rule, none where it has no file of them. Raises `PolicyError`."""
+    path = rule.path.parent / "cases" / f"{rule.id}.yaml"
+    return list(_read_file(path, {rule.id})) if path.is_file() else []
 
 
 def _read_file(path: Path, rule_ids: set[str]) -> Iterator[Case]:

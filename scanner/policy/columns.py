@@ -148,6 +148,12 @@ COLUMNS: Mapping[str, Column] = _table(
         _known(vocabulary.MODES),
     ),
     Column("purpose", "text", "use", "purpose of the use"),
+    Column(
+        "new_purpose",
+        "bool",
+        "use",
+        "the purpose is neither that of collection nor a narrower one; null if either is unknown",
+    ),
     Column("recipient", "text", "use", "party id of the recipient"),
     Column("recipient_type", "text", "use", "type of the recipient", PARTY_TYPES, _PARTY_TYPE),
     Column("recipient_country", "text", "use", "country of the recipient", read=_country),

@@ -17,7 +17,7 @@ from scanner.purposes import Purposes
 Why = Literal[
     "given", "withdrawn", "refused", "expired", "not_yet_valid", "superseded", "not_yet_recorded",
     "other_category", "other_purpose", "narrower_purpose", "part_of_purpose", "other_recipient",
-    "purpose_not_asked", "recipient_not_asked",
+    "purpose_not_asked", "recipient_not_asked", "controller_not_known",
 ]  # fmt: skip
 
 
@@ -123,10 +123,11 @@ def _decided(
 
 def _considered(row: dict[str, object], purposes: Purposes, question: Question) -> Considered:
     written = str(row["purpose"])
-    winner = row["winner"]
-    deciding = {winner, row["sure_winner"]} - {None}
-    part = row["part_winner"]
-    if part is not None and winner is not None and cast("int", part) > cast("int", winner):
+    winner, sure, part = (
+        cast("int | None", row[name]) for name in ("winner", "sure_winner", "part_winner")
+    )
+    deciding = {winner, sure} - {None}
+    if part is not None and winner is not None and part > (sure or winner):
         deciding.add(part)
     return Considered(
         record_id=cast("str | None", row["record_id"]),
@@ -159,21 +160,22 @@ def _why(row: dict[str, object], written: str, purposes: Purposes, question: Que
         return "narrower_purpose" if narrower else "other_purpose"
     if not row["r_maybe"]:
         return "other_recipient"
+    strict, as_of = cast("int", row["strict"]), question.as_of
+    recorded, end = (cast("datetime | None", row[name]) for name in ("recorded_at", "valid_until"))
     if not row["known"]:
-        return "not_yet_recorded"
+        in_advance = not strict and (recorded is None or recorded <= as_of)
+        return "not_yet_valid" if in_advance else "not_yet_recorded"
     if row["winner"] != row["consent_no"] and row["sure_winner"] != row["consent_no"]:
         return "superseded"
-    strict = cast("int", row["strict"])
     if strict:
         return "withdrawn" if strict == 2 else "refused"
-    start, end = row["valid_from"], row["valid_until"]
-    if start is not None and cast("datetime", start) > question.as_of:
-        return "not_yet_valid"
-    if end is not None and cast("datetime", end) <= question.as_of:
+    if end is not None and end <= as_of:
         return "expired"
     if not row["p"]:
         return "purpose_not_asked"
-    return "given" if row["r"] else "recipient_not_asked"
+    if row["r"]:
+        return "given"
+    return "recipient_not_asked" if question.recipient is None else "controller_not_known"
 
 
 def given(decisions: Sequence[Decision]) -> bool | None:

@@ -5,24 +5,27 @@ its recipient is equal or `*` (none = the controller itself), and its data categ
 equal to the kind or a dotted prefix of it. Purpose `*` matches for withdrawals and refusals only:
 nobody consents to everything.
 
-A record is not known before `recorded_at` (none: its `valid_from`). Of the known matching records
-the newest wins, by `recorded_at`, then `valid_from`; at the same instant the stricter one does
-(withdrawn, refused, given; of two given ones the one that ends first, then the one that is not
-separate). A withdrawal without any date counts as the newest, a consent without any date as the
-oldest.
+A record is not known before `recorded_at` (none: its `valid_from`), and a consent counts only once
+it has begun (`valid_from`): one that was signed in advance does not hide the one that runs until
+then. Of the known matching records the newest wins, by `recorded_at`, then `valid_from`; at the
+same instant the stricter one does (withdrawn, refused, given; of two given ones the one that ends
+first, then the one that is not separate). A withdrawal without any date counts as the newest, a
+consent without any date as the oldest.
 
-`given` (or `renewed`) holds from `valid_from` until before `valid_until`; else `not_yet_valid` or
-`expired`. Where only records recorded later match, `not_yet_valid`. Where none matches, a consent
-that holds at that moment and was not taken back explains best: `category_mismatch`,
-`recipient_mismatch`, `purpose_mismatch`, in this order; else `none`. A person who is not known is
-`subject_unknown`.
+`given` (or `renewed`) holds from `valid_from` until before `valid_until`; then it is `expired`.
+Where only consents match that begin later or were recorded later, `not_yet_valid`. Where none
+matches, a consent that holds at that moment and was not taken back explains best:
+`category_mismatch`, `recipient_mismatch`, `purpose_mismatch`, in this order; else `none`. A person
+who is not known is `subject_unknown`.
 
-Of a use whose purpose or recipient is not on record, only what covers every possible one is certain
-(recipient `*`; a withdrawal for every purpose). Where a consent holds that would cover it, if the
-purpose or the recipient were the right one, the status is unknown (null), and so is whether it is
-separate or by a guardian: neither a pass nor a violation. The same where a part of the use's
-purpose was refused or taken back after the consent to the whole: whether the use includes that part
-is not on record. A consent of which nobody recorded whether it was separate is neither, too.
+Of a use whose purpose, recipient or controller is not on record, only what covers every possible
+one is certain (recipient `*`; a withdrawal for every purpose). Where a consent holds that would
+cover it, if the purpose, the recipient or the controller were the right one, the status is unknown
+(null), and so is whether it is separate or by a guardian: neither a pass nor a violation; it is
+`given` only where whichever record decides is a consent that runs. The status is unknown, too,
+where a part of the use's purpose was refused or taken back after the consent to the whole: whether
+the use includes that part is not on record. A consent of which nobody recorded whether it was
+separate is neither, too.
 """
 
 from __future__ import annotations
@@ -39,14 +42,16 @@ _FACTS = """
            coalesce(v.covers, false) OR (c.any_purpose AND NOT c.is_given) AS p,
            coalesce(c.recipient = '*' OR c.recipient = a.recipient, false)
                OR (a.recipient = a.controller AND c.recipient IS NULL) IS TRUE AS r,
-           a.purpose_no IS NULL OR p AS p_maybe, a.recipient IS NULL OR r AS r_maybe,
+           a.purpose_no IS NULL OR p AS p_maybe,
+           a.recipient IS NULL OR r OR (c.recipient IS NULL AND a.controller IS NULL) AS r_maybe,
            NOT c.is_given AND coalesce(v.is_part, false) AS part,
            c.category IS NULL OR c.category = '*' OR c.category = q.kind
                OR starts_with(q.kind, c.category || '.') AS k,
-           c.known_from IS NULL OR c.known_from <= a.event_time AS known,
-           c.is_given AND (c.valid_from IS NULL OR c.valid_from <= a.event_time)
-               AND (c.valid_until IS NULL OR a.event_time < c.valid_until)
-               AND (t.back_from IS NULL OR t.back_from > a.event_time) AS holds
+           (c.known_from IS NULL OR c.known_from <= a.event_time)
+               AND (NOT c.is_given OR c.valid_from IS NULL OR c.valid_from <= a.event_time)
+               AS known,
+           c.is_given AND (c.valid_until IS NULL OR a.event_time < c.valid_until) AS lasts,
+           lasts AND known AND (t.back_from IS NULL OR t.back_from > a.event_time) AS holds
     FROM asked q
     JOIN consent c ON c.subject_no = q.subject_no
     JOIN ask a ON a.ask_no = q.ask_no
@@ -60,14 +65,14 @@ _BEST = f"""
            max(consent_no) FILTER (p AND r AND k AND known) AS sure_winner,
            max(consent_no) FILTER (p_maybe AND r_maybe AND k AND known) AS winner,
            max(consent_no) FILTER (part AND r_maybe AND k AND known) AS part,
-           bool_or(holds AND known AND p_maybe AND r_maybe AND k) AS maybe,
-           bool_or(holds AND known AND p_maybe AND r_maybe AND k
-                   AND separate IS NOT FALSE) AS maybe_separate,
-           bool_or(holds AND known AND p_maybe AND r_maybe AND k AND guardian)
-               AS maybe_guardian,
+           max(consent_no) FILTER (p_maybe AND r_maybe AND k AND known AND NOT lasts) AS against,
+           bool_or(holds AND p_maybe AND r_maybe AND k) AS maybe,
+           bool_or(holds AND p_maybe AND r_maybe AND k AND separate IS NOT FALSE)
+               AS maybe_separate,
+           bool_or(holds AND p_maybe AND r_maybe AND k AND guardian) AS maybe_guardian,
            bool_or(p_maybe AND r_maybe AND k AND NOT known AND is_given) AS later,
            max(CASE WHEN NOT p_maybe THEN 1 WHEN NOT r_maybe THEN 2 ELSE 3 END)
-               FILTER (holds AND known AND NOT (p_maybe AND r_maybe AND k)) AS other
+               FILTER (holds AND NOT (p_maybe AND r_maybe AND k)) AS other
     FROM facts GROUP BY subject_no, kind, ask_no"""
 
 
@@ -142,12 +147,13 @@ def build(
         WITH decided AS (
             SELECT b.subject_no, b.kind, b.ask_no, b.maybe_separate, b.maybe_guardian,
                    w.separate, w.guardian,
-                   CASE WHEN b.maybe AND b.winner IS DISTINCT FROM b.sure_winner THEN NULL
+                   b.winner IS NOT DISTINCT FROM b.sure_winner AS is_sure,
+                   CASE WHEN b.maybe AND NOT is_sure
+                            AND coalesce(b.sure_winner, 0) <= coalesce(b.against, 0) THEN NULL
                         WHEN w.strict = 2 THEN 'withdrawn'
                         WHEN w.strict = 1 THEN 'refused'
-                        WHEN w.valid_from > b.event_time THEN 'not_yet_valid'
                         WHEN w.valid_until <= b.event_time THEN 'expired'
-                        WHEN w.strict = 0 AND b.part > b.winner THEN NULL
+                        WHEN w.strict = 0 AND b.part > coalesce(b.sure_winner, b.winner) THEN NULL
                         WHEN w.strict = 0 THEN 'given'
                         WHEN b.later THEN 'not_yet_valid'
                         WHEN b.other = 3 THEN 'category_mismatch'
@@ -156,11 +162,11 @@ def build(
                         ELSE 'none' END AS status
             FROM ({_BEST}) b LEFT JOIN consent w ON w.consent_no = b.winner)
         SELECT subject_no, kind, ask_no, status,
-               CASE WHEN status = 'given' THEN separate
-                    WHEN status IS NULL AND maybe_separate THEN NULL
+               CASE WHEN status = 'given' AND is_sure THEN separate
+                    WHEN coalesce(status, 'given') = 'given' AND maybe_separate THEN NULL
                     ELSE false END AS separate_consent,
-               CASE WHEN status = 'given' THEN guardian
-                    WHEN status IS NULL AND maybe_guardian THEN NULL
+               CASE WHEN status = 'given' AND is_sure THEN guardian
+                    WHEN coalesce(status, 'given') = 'given' AND maybe_guardian THEN NULL
                     ELSE false END AS guardian_verified
         FROM decided WHERE status IS DISTINCT FROM 'none'""")
     con.execute("DROP TABLE registered")

@@ -30,6 +30,7 @@ from scanner import chains
 from scanner.model import Context
 from scanner.policy import columns, records
 from scanner.policy.expressions import quoted
+from scanner.purposes import Purposes
 
 CONSENT_NAMES = frozenset({"consent_status", "separate_consent", "guardian_verified"})
 _PERSONAL = "regexp_matches(kind, '^(biometric|identifier|attribute|document)\\.')"
@@ -363,6 +364,31 @@ def _uses(con: duckdb.DuckDBPyConnection, context: Context) -> None:
                use_evidence AS evidence, use_party_evidence AS party_evidence,
                {_statutory("legal_basis")} AS statutory_basis
         FROM numbered""")
+    _new_purposes(con, context.purposes)
+
+
+def _new_purposes(con: duckdb.DuckDBPyConnection, purposes: Purposes) -> None:
+    """Adds to `use` whether its purpose is another than that of collection, and no narrower one."""
+    pairs = con.execute(
+        "SELECT DISTINCT collected_for, purpose FROM use "
+        "WHERE collected_for IS NOT NULL AND purpose IS NOT NULL"
+    ).fetchall()
+    con.execute("ALTER TABLE use ADD COLUMN new_purpose BOOLEAN")
+    con.register(
+        "arrow_pairs",
+        pa.table(
+            {
+                "collected_for": pa.array([collected for collected, _ in pairs], pa.string()),
+                "purpose": pa.array([purpose for _, purpose in pairs], pa.string()),
+                "is_new": pa.array([not purposes.covers(*pair) for pair in pairs], pa.bool_()),
+            }
+        ),
+    )
+    con.execute(
+        "UPDATE use SET new_purpose = p.is_new FROM arrow_pairs p "
+        "WHERE use.collected_for = p.collected_for AND use.purpose = p.purpose"
+    )
+    con.unregister("arrow_pairs")
 
 
 def _chains(con: duckdb.DuckDBPyConnection, context: Context) -> None:

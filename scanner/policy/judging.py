@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from scanner import schemas
 from scanner.errors import LedgerFault, PolicyError, ScannerError
 from scanner.model import Context, RuleText
-from scanner.policy import exposures
+from scanner.policy import exposures, keeping
 from scanner.policy.expressions import quoted
 from scanner.policy.packs import Pack, Rule
 from scanner.policy.proofs import Proofs
@@ -41,6 +41,8 @@ class Judgement:
     affected: Path  # Parquet, schemas.AFFECTED: the records of violations and reviews
     rules: tuple[RuleText, ...]
     notes: tuple[str, ...]
+    facts: pa.Table | None = None  # schemas.FACTS of the findings; these two only if asked for
+    holdings: pa.Table | None = None  # schemas.HOLDINGS
 
 
 MEMORY_LIMIT = "3GB"  # of the database; Arrow, Python and the code come on top
@@ -62,6 +64,7 @@ def judge(
     previous: Mapping[str, datetime],
     memory_limit: str = MEMORY_LIMIT,
     list_affected: bool = True,
+    keep: bool = False,
 ) -> Judgement:
     """Judge what was detected in its context by every rule of `packs`.
 
@@ -69,6 +72,7 @@ def judge(
     `previous` gives the first_seen of findings of earlier runs by finding_id; `memory_limit` such
     as "4GB" (beyond it, work goes to `workdir`). Writes `workdir/affected.parquet`: without rows if
     not `list_affected`, which is for replays and measurements of what no one will ever remedy.
+    `keep`: tell also the facts behind the findings, and what was counted of each dataset.
 
     Raises `PolicyError` when there is no rule at all, `ScannerError` when an input cannot be read.
     """
@@ -113,7 +117,11 @@ def judge(
             )
             asked = {kind for rule in rules for kind in rule.kinds_of_evidence()}
             proofs = Proofs.read(context.evidence, asked, as_of)
-            rows = [_row(rule, given, places, previous, as_of, proofs) for rule, given in decided]
+            proved = [_with_proofs(rule, given, proofs) for rule, given in decided]
+            rows = [
+                _row(rule, given, numbers, places, previous, as_of)
+                for (rule, given), numbers in zip(decided, proved, strict=True)
+            ]
             affected = workdir / "affected.parquet"
             open_questions = [
                 (str(row["finding_id"]), given)
@@ -123,6 +131,9 @@ def judge(
             _write_affected(affected, con, tallies, open_questions)
             notes = (*context.notes, *_notes(con, context), *_purpose_notes(con, context))
             notes += tuple(proofs.notes(_named(con)))
+            told = zip((str(row["finding_id"]) for row in rows), proved, strict=True)
+            facts = keeping.facts(told) if keep else None
+            holdings = keeping.holdings(con, tallies) if keep else None
         finally:
             con.close()
     except duckdb.IOException:
@@ -143,6 +154,8 @@ def judge(
         affected=affected,
         rules=tuple(rule.text() for rule in rules),
         notes=notes,
+        facts=facts,
+        holdings=holdings,
     )
 
 
@@ -245,13 +258,12 @@ def _with_proofs(rule: Rule, given: Verdict, proofs: Proofs) -> Numbers:
 def _row(
     rule: Rule,
     given: Verdict,
+    numbers: Numbers,
     places: Mapping[int, str],
     previous: Mapping[str, datetime],
     as_of: datetime,
-    proofs: Proofs,
 ) -> dict[str, object]:
     """One row of the findings."""
-    numbers = _with_proofs(rule, given, proofs)
     finding = finding_id(
         rule.id,
         given.verdict,

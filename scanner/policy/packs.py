@@ -31,6 +31,10 @@ Citation = Literal["verified", "secondary", "unverified", "own_policy"]
 OWN_POLICY = "organisation policy"  # the instrument of rules that are no law
 UNVERSIONED = "unversioned"
 
+Mode = Literal["record", "aggregate", "attestation"]
+"""Who can tell: `record` = each record by itself, `aggregate` = a dataset or transfer as a whole,
+`attestation` = only a person, whose word (evidence) settles it; no violation is ever found."""
+
 HowMeasured = Literal["count_distinct", "count", "sum"]
 _RULE_ID = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+\Z")
 _PACK_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -100,6 +104,13 @@ class Rule:
     measures: tuple[Measure, ...]
     having: Expression | None
     path: Path
+
+    @property
+    def mode(self) -> Mode:
+        """Follows from what the rule asks: without where and having, all it can do is ask."""
+        if self.where is None and self.having is None:
+            return "attestation"
+        return "record" if self.scope == "exposure" else "aggregate"
 
     def expressions(self) -> Mapping[str, Expression]:
         """Every condition of the rule under its key; those of measures as

@@ -67,6 +67,7 @@ MISSING: Mapping[str, str] = {
     "transfer_role": "the recipient's role",
     "transfer_mode": "how the data is handed over",
     "purpose": "what the use is for",
+    "new_purpose": "whether the use is for another purpose than the collection",
     "recipient": "who receives the data",
     "recipient_type": "what kind of body the recipient is",
     "recipient_country": "the recipient's country",
@@ -167,6 +168,7 @@ class Numbers:
     facts: Mapping[str, Value] = field(default_factory=dict)  # column → what all agree on
     measures: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # name → bounds
     evidence: Mapping[str, bool | None] = field(default_factory=dict)  # kind → is it on record
+    differs: Sequence[str] = ()  # columns that the rule reads, and that not all agree on
     unknown: Sequence[str] = ()  # columns that nobody put on record, and that matter
     asked: bool = False  # the rule says that a person must decide
     possible: int = 0  # records that are only possible detections
@@ -175,6 +177,11 @@ class Numbers:
     proof: Mapping[str, Sequence[str]] = field(default_factory=dict)  # evidence kind → which
     lapsed: Sequence[str] = ()  # evidence of these kinds that has expired, in words
     dangling: bool = False  # the records are manifest rows
+
+
+def upstream_words(why: str) -> str:
+    """Why the transfers before an onward one do not permit it."""
+    return _UPSTREAM.get(why, _UPSTREAM[""])
 
 
 def consent_words(status: str | None, separate: bool | None, asks_separate: bool) -> str:
@@ -254,12 +261,14 @@ def _facts(verdict: str, facts: Mapping[str, Value]) -> tuple[list[str], list[st
     purpose, collected = facts.get("purpose"), facts.get("collected_for")
     same = bool(purpose and collected) and str(purpose).lower() == str(collected).lower()
     within = facts.get("within_original_purpose")
-    if within is not None and not (same and within == "unattested"):
+    covered = same or facts.get("new_purpose") is False
+    if within is not None and not (covered and within == "unattested"):
         about_purpose.append(_FACTS["within_original_purpose", within])
     if same:
         about_purpose.append(f"collected and used for {purpose}")
     elif purpose and collected:
-        about_purpose.append(f"collected for {collected}, used for {purpose}")
+        narrower = ", which is a part of that" if covered else ""
+        about_purpose.append(f"collected for {collected}, used for {purpose}{narrower}")
     others: list[str] = []
     retention = facts.get("retention_until")
     if retention is not None:

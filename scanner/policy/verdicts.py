@@ -358,7 +358,7 @@ _OF_DATASET = frozenset(
 # What a use is allowed by: rules that read one of these ask whether it may take place.
 _PERMISSION = frozenset(
     {
-        "purpose", "recipient", "transfer_role", "legal_basis", "statutory_basis",
+        "purpose", "new_purpose", "recipient", "transfer_role", "legal_basis", "statutory_basis",
         "within_original_purpose", "consent_status", "separate_consent", "agreement_ref",
     }
 )  # fmt: skip
@@ -422,6 +422,8 @@ class _Told:
     @classmethod
     def of(cls, rule: Rule, names: Sequence[str]) -> _Told:
         conditions = [e.node for e in rule.expressions().values()]
+        if "new_purpose" in names:
+            names = sorted({*names, "purpose", "collected_for"})
         unsaid = {"subject_key", "confidence"}
         if rule.scope == "exposure":
             unsaid.add("controller_type")  # decides nothing alone
@@ -481,10 +483,13 @@ class _Told:
     ) -> Numbers:
         values = iter(seen)
         facts: dict[str, Fact] = {}
+        differs: list[str] = []
         for name in self.facts:
             value, absent = next(values), next(values)
             if value is not None or absent:
                 facts[name] = value
+            else:
+                differs.append(name)
         unknown = [name for name in self.matters if next(values)]
         for name in self.matters:
             if facts.get(name, "") is None and (name in unknown or name not in self.tested):
@@ -508,6 +513,7 @@ class _Told:
             facts=facts,
             measures=measures or {},
             evidence=evidence,
+            differs=differs,
             unknown=unknown,
             asked=asked,
             possible=possible,
@@ -540,6 +546,9 @@ def _unguarded(node: Node) -> Iterator[tuple[str, str]]:
     match node:
         case Is():
             return
+        case Name("new_purpose"):  # of two others
+            for name in ("purpose", "collected_for"):
+                yield name, f"{name} IS NULL"
         case Name(name):
             yield name, f"{name} IS NULL"
         case Call("coalesce", arguments):

@@ -70,12 +70,26 @@ _CLAUSES: Mapping[str, tuple[str, str]] = {  # of columns that are true or false
         "the legal basis on record is a statute",
         "the legal basis on record is no statute",
     ),
+    "new_purpose": (
+        "the use is for another purpose than the collection, and no narrower one",
+        "the use is for the purpose of the collection, or a narrower one",
+    ),
     "separate_consent": ("a separate consent covers it", "no separate consent covers it"),
     "guardian_verified": (
         "a verified guardian has consented",
         "no verified guardian has consented",
     ),
 }
+
+
+def fact_words(name: str, value: str | None) -> str:
+    """What a column says where it has this value: a noun, or a clause if it is true or false."""
+    if name in _CLAUSES:
+        yes, no = _CLAUSES[name]
+        return {"true": yes, "false": no}.get(str(value), f"whether {yes}")
+    return _NOUNS.get(name, "")
+
+
 _COMPARISONS: Mapping[str, str] = {
     "=": "is",
     "<>": "is not",

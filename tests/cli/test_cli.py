@@ -152,7 +152,9 @@ def test_policies(consentry: Run) -> None:
         assert rule.stem in listed
     assert consentry("policies", "validate").code == 0
     assert "KR-PIPA-33-PIA" in consentry("policies", "explain", "KR-PIPA-33-PIA").out
-    assert "scope: dataset" in consentry("policies", "show", "KR-PIPA-33-PIA").out
+    shown = consentry("policies", "show", "KR-PIPA-33-PIA").out
+    assert shown.startswith("# mode: aggregate\nid: KR-PIPA-33-PIA\n")
+    assert "scope: dataset" in shown
 
 
 def test_policies_auto_picks_packs_and_says_why(

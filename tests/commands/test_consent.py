@@ -99,6 +99,32 @@ def test_the_moment_and_the_kind(folder: Path) -> None:
     assert "NOT GIVEN: there is a consent, but for another kind of data" in both.stdout
 
 
+def test_a_consent_signed_in_advance(folder: Path) -> None:
+    with Path("consents.csv").open("a") as file:
+        file.write(f"{KEY},ai-training,renewed,*,*,2026-06-01,,C-6,,,2025-06-01\n")
+    use = ("--purpose", "ai-training", "--recipient", "acme")
+    status, records = decision(*use)[1:]
+    assert (status, records["C-4"], records["C-6"]) == ("given", "given", "not_yet_valid")
+    text = " ".join(check(KEY, *use, "--as-of", "2026-01-01").stdout.split())
+    assert "valid from 2026-06-01 → does not count yet: it begins later 2." in text
+    found = json.loads(check(KEY, *use, "--as-of", "2025-01-01", "--json").stdout)
+    (record,) = [r for r in found["decisions"][0]["records"] if r["record_id"] == "C-6"]
+    assert record["why"] == "not_yet_recorded"
+    later = json.loads(check(KEY, *use, "--as-of", "2026-07-01", "--json").stdout)
+    assert [r["record_id"] for r in later["decisions"][0]["records"] if r["decides"]] == ["C-6"]
+
+
+def test_whether_the_recipient_is_the_controller(folder: Path) -> None:
+    with Path("consentry.yaml").open("a") as file:
+        file.write("  - {id: e, controller: other}\n")
+    use = ("--purpose", "service", "--recipient", "moj")
+    code, status, records = decision(*use)
+    assert (code, status, records["C-3"]) == (3, None, "controller_not_known")
+    assert decision(*use, "--dataset", "d")[:2] == (0, "given")
+    assert decision(*use, "--dataset", "e")[:2] == (1, "recipient_mismatch")
+    assert "(--dataset) (decides)" in " ".join(check(KEY, *use).stdout.split())
+
+
 def test_what_is_not_said_cannot_be_told(folder: Path) -> None:
     assert decision("--purpose", "dpv:ScientificResearch")[:2] == (3, None)
     assert decision("--recipient", "x")[:2] == (3, None)

@@ -16,6 +16,8 @@ from scanner.context.json_objects import read_objects
 from scanner.context.registries import read_registry
 from scanner.errors import ConfigError
 from scanner.model import DeclaredUse, RegistrySpec
+from scanner.policy.consent_check import Question, check_consent
+from scanner.purposes import Purposes
 from scanner.subjects import SubjectKey
 
 KEY = SubjectKey(b"k" * 32)
@@ -153,10 +155,20 @@ def test_a_flat_record(tmp_path: Path) -> None:
     ]
 
 
-def test_the_life_of_a_record(tmp_path: Path) -> None:
-    def event(state: str, day: str, **more: str) -> dict[str, str]:
-        return {"event_state": state, "event_time": day, "entity_id": "x", **more}
+def event(state: str, day: str, **more: str) -> dict[str, str]:
+    return {"event_state": state, "event_time": day, "entity_id": "x", **more}
 
+
+def ends(rows: list[dict[str, Any]]) -> list[tuple[str, datetime | None, datetime | None]]:
+    """Record, start and end of the rows about faces at acme."""
+    return [
+        (r["record_id"], r["valid_from"], r["valid_until"])
+        for r in rows
+        if (r["recipient"], r["data_category"]) == ("acme", "biometric.face")
+    ]
+
+
+def test_the_life_of_a_record(tmp_path: Path) -> None:
     entry = changed(RECORD, "event", None)
     entry["events"] = [
         event("dpv:ConsentRequested", "2024-01-01"),
@@ -167,11 +179,76 @@ def test_the_life_of_a_record(tmp_path: Path) -> None:
     ]
     rows = [r for r in read(tmp_path, json.dumps(entry)) if r["recipient"] == "acme"][::2]
     assert [(r["state"], r["valid_from"], r["valid_until"], r["recorded_at"]) for r in rows] == [
-        ("given", moment(2024, 2, 1), None, moment(2024, 2, 1)),
+        ("given", moment(2024, 2, 1), moment(2024, 5, 1), moment(2024, 2, 1)),
         ("renewed", moment(2024, 3, 1), moment(2024, 3, 11), moment(2024, 3, 1)),
         ("withdrawn", moment(2024, 4, 1), None, moment(2024, 4, 1)),
-        ("given", None, moment(2024, 5, 1), moment(2024, 5, 1)),
     ]
+
+
+def test_an_expiry_ends_what_was_given_before_it(tmp_path: Path) -> None:
+    entry = changed(RECORD, "event", None)
+    entry["events"] = [
+        event("dpv:ConsentGiven", "2024-01-01", validity_duration="indefinite"),
+        event("dpv:ConsentExpired", "2024-06-01"),
+        event("dpv:RenewedConsentGiven", "2024-07-01", validity_duration="P1Y"),
+        event("dpv:ConsentExpired", "2026-01-01"),
+        event("dpv:RenewedConsentGiven", "2026-01-01", validity_duration="P1Y"),
+    ]
+    assert ends(read(tmp_path, json.dumps(entry))) == [
+        ("R-1", moment(2024, 1, 1), moment(2024, 6, 1)),
+        ("R-1", moment(2024, 7, 1), moment(2025, 7, 1)),
+        ("R-1", moment(2026, 1, 1), moment(2026, 1, 1)),
+    ]
+
+
+def test_a_record_in_several_objects(tmp_path: Path) -> None:
+    given = changed(RECORD, "event.validity_duration", "indefinite")
+    expired = changed(RECORD, "event", event("dpv:ConsentExpired", "2024-06-01"))
+    other = changed(given, "record_id", "R-2")
+    someone = changed(given, "pii_principal_id", "P-2")
+    bare = (None, datetime.min.replace(tzinfo=UTC))
+    rows = read(tmp_path, "\n".join(map(json.dumps, (given, other, expired, someone))))
+    start = moment(2024, 2, 29)
+    assert ends(rows) == [
+        ("R-1", start, moment(2024, 6, 1)),
+        ("R-2", start, None),
+        ("R-1", *bare),
+        ("R-1", start, None),
+    ]
+    again = {**changed(RECORD, "event", None), "events": [
+        event("dpv:ConsentGiven", "2024-01-01", validity_duration="indefinite"),
+        event("dpv:ConsentExpired", "2024-06-01"),
+    ]}  # fmt: skip
+    assert ends(read(tmp_path, json.dumps([again, given])))[1] == ("R-1", start, moment(2024, 6, 1))
+    early = changed(RECORD, "event", event("dpv:ConsentExpired", "2024-01-01"))
+    first, *_ = ends(read(tmp_path, json.dumps([given, early, expired])))
+    assert first == ("R-1", start, moment(2024, 6, 1))
+
+
+def test_an_expiry_ends_no_consent_of_another_record(tmp_path: Path) -> None:
+    runs = changed(RECORD, "event.validity_duration", "indefinite")
+    old = changed(changed(RECORD, "record_id", "R-2"), "event", None)
+    expired = event("dpv:ConsentExpired", "2025-01-01")
+    lone = {**old, "events": [expired]}
+    whole = {**old, "events": [event("dpv:ConsentGiven", "2023-01-01",
+                                     validity_duration="P3Y"), expired]}  # fmt: skip
+
+    def status(*entries: object, day: int) -> str | None:
+        path = tmp_path / "consents.json"
+        path.write_text(json.dumps(entries))
+        table = read_registry(RegistrySpec("consents", path=str(path)), KEY)
+        purpose, digest = "dpv:ResearchAndDevelopment", KEY.digest("P7711001")
+        question = Question(
+            digest, purpose, "acme", "moj", ("biometric.face",), moment(day, 6, 1)
+        )  # fmt: skip
+        (decision,) = check_consent(table, Purposes(), question)
+        return decision.status
+
+    for ended in (lone, whole):
+        assert status(runs, ended, day=2026) == status(ended, runs, day=2026) == "given"
+    assert status(whole, day=2024) == "given"
+    assert status(whole, day=2025) == "expired"
+    assert status(lone, day=2024) == status(lone, day=2026) == "expired"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import bz2
 import gzip
 import io
+import json
 import lzma
 import tarfile
 import zipfile
@@ -605,6 +606,109 @@ def manifests_seeds() -> list[bytes]:
         b"Ann,Bob\n",
     ]
     return [bytes([i * 37 & 255]) + one for i, one in enumerate(plain)]
+
+
+BUILT = b"\1"  # begins an input that says how seeds of consent records are to be changed
+_CHANGES = [BUILT + bytes(range(n, n + 12)) for n in (0, 60, 120, 240)]
+
+
+def _record(record_id: str, *events: dict[str, object], **more: object) -> dict[str, object]:
+    purpose = {
+        "purpose": "dpv:ResearchAndDevelopment",
+        "pii_information": [{"pii_type": "pd:FacialPrint"}, {"pii_type": "pd:Age"}],
+        "recipient_third_parties": ["acme"],
+    }
+    return {
+        "schema_version": "ISO/IEC TS 27560:2023",
+        "record_id": record_id,
+        "pii_principal_id": "P7711001",
+        "pii_processing": {
+            "privacy_notice": "https://example.org/notice/3", "language": "en",
+            "jurisdiction": "KR", "storage_locations": ["KR"], "retention_period": "P5Y",
+            "withdrawal_method": "https://example.org/withdraw",
+            "pii_controllers": [{"party_id": "moj"}], "purposes": [purpose],
+        },
+        "events": list(events),
+        **more,
+    }  # fmt: skip
+
+
+def records() -> list[bytes]:
+    """Files of consent records of ISO/IEC TS 27560."""
+
+    def event(state: str, day: str, **more: object) -> dict[str, object]:
+        return {"event_state": f"dpv:{state}", "event_time": day, "entity_id": "x", **more}
+
+    given = event("ConsentGiven", "2024-02-29T09:00:00+09:00", validity_duration="P1Y")
+    open_ended = event("ConsentGiven", "2024-01-01", validity_duration="indefinite")
+    expired = event("ConsentExpired", "2024-06-01")
+    renewed = event("RenewedConsentGiven", "2024-07-01", validity_duration="2025-01-01")
+    withdrawn = event("ConsentWithdrawn", "2024-08-01")
+    flat = _record("R-5", purposes=["training", "*"], pii_type=["*"], event=given)
+    del flat["events"]
+    flat |= {"recipient_third_parties": [], "separate_consent_for": ["training"]}
+    files: list[list[dict[str, object]]] = [
+        [_record("R-1", given)],
+        [_record("R-1", open_ended, expired, renewed, withdrawn)],
+        [_record("R-1", open_ended), _record("R-2", open_ended), _record("R-1", expired)],
+        [_record("R-3", event("ConsentRequested", "2023-12-01"), expired)],
+        [_record("R-4", event("ConsentRefused", "2024-01-01"), guardian_verified=True)],
+        [_record("R-4", event("ConsentInvalidated", "2024-01-01"))],
+        [flat],
+    ]
+    lines = ["\n".join(json.dumps(entry) for entry in file).encode() for file in files]
+    return [*lines, json.dumps(files[2], indent=1).encode(), b"\xef\xbb\xbf" + lines[0]]
+
+
+def iso27560_seeds() -> list[bytes]:
+    return [*records(), *_CHANGES]
+
+
+def receipts() -> list[bytes]:
+    """Files of receipts of Kantara 1.1."""
+
+    def receipt(name: str, **more: object) -> dict[str, object]:
+        purpose = {
+            "purpose": "border-control", "consentType": "EXPLICIT",
+            "purposeCategory": ["Core Function"], "piiCategory": ["Biometric", "Age"],
+            "primaryPurpose": True, "termination": "2025-12-31", "thirdPartyDisclosure": False,
+        } | more  # fmt: skip
+        return {
+            "version": "KI-CR-v1.1.0", "jurisdiction": "KR", "consentTimestamp": 1704067200,
+            "collectionMethod": "web form", "consentReceiptID": name, "piiPrincipalId": "P7711001",
+            "piiControllers": [{"piiController": "moj"}], "policyUrl": "https://example.org/policy",
+            "sensitive": True, "services": [{"service": "border", "purposes": [purpose]}],
+        }  # fmt: skip
+
+    found = [
+        receipt("CR-1"),
+        receipt("CR-2", thirdPartyDisclosure=True, thirdPartyName="acme", termination="P1Y"),
+        receipt("CR-3", consentType="IMPLICIT"),
+        receipt("CR-4", purpose=None, termination="when the account is closed"),
+        {**receipt("CR-5"), "consentTimestamp": "2024-01-01T00:00:00Z"},
+    ]
+    texts = [json.dumps(one).encode() for one in found]
+    return [*texts, b"\n".join(texts), json.dumps(found).encode()]
+
+
+def kantara_seeds() -> list[bytes]:
+    return [*receipts(), *_CHANGES]
+
+
+def purposes_seeds() -> list[bytes]:
+    texts = (
+        "ai-training: dpv:ResearchAndDevelopment\nface-training: ai-training\n",
+        "a: [b, c]\nb: [d]\nc: d\nd: https://w3id.org/dpv/2.0#Marketing\n",
+        "a: b\nb: c\nc: a\n",
+        "Border-Control: 'dpv:EnforceSecurity'\nborder-control: x\n",
+        "dpv:Marketing: x\n",
+        "a: '*'\n",
+        "a: []\n",
+        "a: a\n",
+        "a: 3\n",
+        "",
+    )
+    return [one.encode() for one in texts]
 
 
 def moments_seeds() -> list[bytes]:

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from scanner import look, tree
-from scanner.context import cells, sources
+from scanner import look, purposes, tree
+from scanner.context import cells, consent_records, iso27560, kantara, sources
 from scanner.detectors import checksums, templates
 from scanner.policy import expressions
 from scanner.readers import carving, charsets, delimited, images, inflate, raster, tables, tar
@@ -91,6 +91,10 @@ def _nothing(*_: object, **__: object) -> Iterator[Any]:
         ("yaml", tree, "shown", repr),
         ("printable", claims, "printable", str),
         ("look", look, "recognise", lambda _: 1 / 0),
+        ("iso27560", consent_records, "ended", lambda row, _: row),
+        ("iso27560", iso27560, "_state", lambda _: None),
+        ("kantara", kantara, "_ends", lambda _, start: start.replace(year=1999)),
+        ("purposes", purposes, "circle_in", lambda _: []),
     ],
 )
 def test_a_mistake_in_a_parser_is_found(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from scanner import schemas
 from scanner.model import Context, DeclaredUse
 from scanner.policy import builtin_pack_names, choose, load_packs, named
 from scanner.policy.packs import builtin_regions
+from tests.policy.contexts import context_of
 
 
 def claimed(
@@ -22,21 +21,16 @@ def claimed(
     parties: dict[str, str] | None = None,
     use: DeclaredUse | None = None,
 ) -> Context:
-    def table(rows: Sequence[Mapping[str, object]] | None, schema: pa.Schema) -> pa.Table:
-        return pa.Table.from_pylist([dict(row) for row in rows or []], schema)
-
     seats: list[dict[str, object]] = [
         {"party_id": party, "country": seat} for party, seat in (parties or {}).items()
     ]
-    return Context(
-        datasets=table(datasets, schemas.DATASETS),
-        manifest_rows=table(manifest, schemas.MANIFEST_ROWS),
-        consents=table(None, schemas.CONSENTS),
-        transfers=table(transfers, schemas.TRANSFERS),
-        parties=table(seats, schemas.PARTIES),
-        evidence=table(None, schemas.EVIDENCE),
-        declared_use=use or DeclaredUse(),
-    )
+    tables = {
+        "datasets": datasets or [],
+        "manifest_rows": manifest or [],
+        "transfers": transfers or [],
+        "parties": seats,
+    }
+    return context_of(tables, declared_use=use or DeclaredUse())
 
 
 def chosen(context: Context) -> tuple[set[str], str]:

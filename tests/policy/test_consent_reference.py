@@ -142,6 +142,10 @@ def decide(
         since = known_from(r)
         return since is None or since <= day
 
+    def begun(r: Record) -> bool:
+        """Who signs today for next month says nothing about today; who takes back, does."""
+        return not consented(r) or r.start is None or r.start <= day
+
     def matches(r: Record) -> bool:
         return is_about(r, purpose) and is_for(r, recipient) and is_of(r, kind)
 
@@ -152,13 +156,11 @@ def decide(
             return False
         return not any(not consented(w) and known(w) and takes_back(w, r) for w in records)
 
-    candidates = [r for r in records if matches(r) and known(r)]
+    candidates = [r for r in records if matches(r) and known(r) and begun(r)]
     if candidates:
         newest = max(candidates, key=newness)
         if not consented(newest):
             return newest.state, False, False
-        if newest.start is not None and newest.start > day:
-            return "not_yet_valid", False, False
         if newest.end is not None and newest.end <= day:
             return "expired", False, False
         for r in records:

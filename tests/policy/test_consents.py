@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +39,7 @@ class Consent:
 class Use:
     purpose: str | None
     recipient: str | None
+    controller: str | None
     moment: int
 
 
@@ -58,6 +61,7 @@ USES = st.builds(
     Use,
     purpose=st.sampled_from(["train", "border", None]),
     recipient=st.sampled_from(["acme", CONTROLLER, None]),
+    controller=st.sampled_from([CONTROLLER, CONTROLLER, None]),
     moment=st.integers(0, 7),
 )
 
@@ -88,11 +92,9 @@ def meant(c: Consent) -> str | None:
     return "*" if c.recipient is None and not is_given(c) else c.recipient
 
 
-def same_recipient(consent: str | None, use: str | None) -> bool:
-    if consent == "*":
-        return True
-    own = {None, CONTROLLER}
-    return consent in own if use in own else consent == use
+def same_recipient(consent: str | None, use: Use) -> bool:
+    """A consent that names nobody is for the controller."""
+    return consent == "*" or (use.controller if consent is None else consent) == use.recipient
 
 
 def covers(category: str | None, kind: str) -> bool:
@@ -105,25 +107,27 @@ def in_force(c: Consent, moment: int) -> bool:
 
 
 def settled(history: list[Consent], use: Use, kind: str) -> tuple[str, bool | None]:
-    """The status of a use whose purpose and recipient are on record."""
+    """The status of a use whose purpose, recipient and controller are on record."""
 
     def purpose(c: Consent) -> bool:
         return not is_given(c) if c.purpose == "*" else c.purpose.lower() == use.purpose
 
     def matches(c: Consent) -> bool:
-        return purpose(c) and same_recipient(meant(c), use.recipient) and covers(c.category, kind)
+        return purpose(c) and same_recipient(meant(c), use) and covers(c.category, kind)
 
     def known(c: Consent) -> bool:
         since = known_from(c)
         return since is None or since <= use.moment
 
-    candidates = [c for c in history if matches(c) and known(c)]
+    def in_time(c: Consent) -> bool:
+        """A consent for a time to come changes nothing about the one that runs until then."""
+        return not is_given(c) or c.start is None or c.start <= use.moment
+
+    candidates = [c for c in history if matches(c) and known(c) and in_time(c)]
     if candidates:
         winner = max(candidates, key=rank)
         if winner.state in ("withdrawn", "refused"):
             return winner.state, False
-        if winner.start is not None and winner.start > use.moment:
-            return "not_yet_valid", False
         if winner.end is not None and winner.end <= use.moment:
             return "expired", False
         return "given", winner.separate
@@ -153,7 +157,7 @@ def settled(history: list[Consent], use: Use, kind: str) -> tuple[str, bool | No
     for c in filter(holds, history):
         if c.purpose.lower() != use.purpose:
             why = "purpose_mismatch"
-        elif not same_recipient(meant(c), use.recipient):
+        elif not same_recipient(meant(c), use):
             why = "recipient_mismatch"
         else:
             why = "category_mismatch"
@@ -163,22 +167,23 @@ def settled(history: list[Consent], use: Use, kind: str) -> tuple[str, bool | No
 
 def completions(use: Use) -> list[Use]:
     """Every use that this one may turn out to be; one of the names is in no consent at all."""
-    purposes = ["train", "border", "never heard of"] if use.purpose is None else [use.purpose]
-    recipients = ["acme", "other", CONTROLLER, "nobody"]
+    purposes = ["train", "border", "never heard of"]
+    parties = ["acme", "other", CONTROLLER, "nobody"]
     return [
-        Use(purpose, recipient, use.moment)
-        for purpose in purposes
-        for recipient in (recipients if use.recipient is None else [use.recipient])
+        Use(purpose, recipient, controller, use.moment)
+        for purpose in (purposes if use.purpose is None else [use.purpose])
+        for recipient in (parties if use.recipient is None else [use.recipient])
+        for controller in (parties if use.controller is None else [use.controller])
     ]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.lists(CONSENTS, max_size=5), min_size=4, max_size=25),
-    st.lists(USES, min_size=1, max_size=4, unique=True),
-)
-def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: list[Use]) -> None:
-    kinds = ["biometric.face", "attribute.age"]
+KINDS = ["biometric.face", "attribute.age"]
+
+
+def told(
+    histories: list[list[Consent]], uses: list[Use]
+) -> dict[tuple[int, int, str], tuple[str | None, bool | None]]:
+    """What the SQL says of every person, use and kind: the status, and whether it is separate."""
     table = pa.Table.from_pylist(
         [
             {
@@ -206,7 +211,7 @@ def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: lis
         )
         con.execute(
             "CREATE TABLE record AS SELECT 1 AS dataset_no, subject_no, kind FROM subject, "
-            f"(SELECT unnest({kinds}) AS kind)"
+            f"(SELECT unnest({KINDS}) AS kind)"
         )
         con.execute(
             "CREATE TABLE use (dataset_no INT, ask_no INT, purpose VARCHAR, "
@@ -215,23 +220,27 @@ def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: lis
         con.executemany(
             "INSERT INTO use VALUES (1, ?, ?, ?, ?, ?)",
             [
-                [n, use.purpose, use.recipient, CONTROLLER, day(use.moment)]
+                [n, use.purpose, use.recipient, use.controller, day(use.moment)]
                 for n, use in enumerate(uses)
             ],
         )
         consents.build(con, table)
         rows = con.execute("SELECT * FROM consent_of").fetchall()
-    got = {
-        (subject, ask, kind): (status, separate)
-        for subject, ask, kind, status, separate, _ in [
-            (r[0], r[2], r[1], r[3], r[4], r[5]) for r in rows
-        ]
-    }
+    return {(row[0], row[2], row[1]): (row[3], row[4]) for row in rows}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(CONSENTS, max_size=5), min_size=4, max_size=25),
+    st.lists(USES, min_size=1, max_size=4, unique=True),
+)
+def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: list[Use]) -> None:
+    got = told(histories, uses)
     for subject, history in enumerate(histories):
         for ask, use in enumerate(uses):
-            for kind in kinds:
+            for kind in KINDS:
                 seen = got.get((subject, ask, kind), ("none", False))
-                if use.purpose is not None and use.recipient is not None:
+                if None not in (use.purpose, use.recipient, use.controller):
                     assert seen == settled(history, use, kind), (history, use)
                     continue
                 # what is not on record may be anything: only what then holds is certain
@@ -244,3 +253,46 @@ def test_sql_agrees_with_the_reference(histories: list[list[Consent]], uses: lis
                     assert seen[0] in ("given", None) or not any(given), (history, use)
                 if any(separate is not False for _, separate in possible):
                     assert seen[1] is not False, (history, use)
+
+
+def consent(recipient: str | None, recorded: int, **more: object) -> Consent:
+    fields: dict[str, Any] = {
+        "purpose": "train", "recipient": recipient, "category": None, "state": "given",
+        "recorded": recorded, "start": recorded, "end": None, "separate": True,
+    }  # fmt: skip
+    return Consent(**(fields | more))
+
+
+ACME = Use("train", "acme", CONTROLLER, 5)
+NOBODY = Use("train", "acme", None, 5)  # who the controller is was not recorded
+
+
+@pytest.mark.parametrize(
+    ("history", "use", "status"),
+    [
+        # signed in advance: nothing changes until it begins
+        ([consent("acme", 0), consent("acme", 2, start=7)], ACME, "given"),
+        ([consent("acme", 0, end=4), consent("acme", 2, start=7)], ACME, "expired"),
+        ([consent("acme", 0, end=4), consent("acme", 2, start=5)], ACME, "given"),
+        ([consent("acme", 2, start=7)], ACME, "not_yet_valid"),
+        ([consent("acme", 6)], ACME, "not_yet_valid"),
+        ([consent("acme", 0), consent("acme", 2, start=7, state="withdrawn")], ACME, "withdrawn"),
+        # a consent that names nobody is for the controller, whoever that is
+        ([consent(None, 0)], ACME, "recipient_mismatch"),
+        ([consent(None, 0)], NOBODY, None),
+        ([consent(None, 0, end=4)], NOBODY, "expired"),
+        ([consent("other", 0)], NOBODY, "recipient_mismatch"),
+        ([consent("acme", 0), consent(None, 1)], NOBODY, "given"),
+        ([consent("acme", 0), consent(None, 1, end=4)], NOBODY, None),
+        ([consent(None, 0), consent("acme", 1, state="withdrawn")], NOBODY, "withdrawn"),
+        ([consent("acme", 0, state="withdrawn"), consent(None, 1)], NOBODY, None),
+    ],
+)
+def test_examples(history: list[Consent], use: Use, status: str | None) -> None:
+    got = told([history], [use])
+    assert got.get((0, 0, "biometric.face"), ("none", False))[0] == status
+
+
+def test_whichever_consent_decides_it_may_not_be_separate() -> None:
+    history = [consent("acme", 0), consent(None, 1, separate=False)]
+    assert told([history], [NOBODY])[0, 0, "biometric.face"] == ("given", None)

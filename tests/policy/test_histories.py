@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from scanner import schemas
-from scanner.model import Context, DeclaredUse
+from scanner.model import DeclaredUse
 from scanner.policy import histories, judge, load_packs, records
+from tests.policy.contexts import context_of
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 Rows = list[dict[str, object]]
@@ -103,10 +104,6 @@ def world(dice: random.Random, plain: bool) -> tuple[Rows, Mapping[str, Rows]]:
 
 def findings(folder: Path, detections: Rows, tables: Mapping[str, Rows]) -> tuple[Rows, Rows]:
     folder.mkdir()
-
-    def table(name: str, schema: pa.Schema) -> pa.Table:
-        return pa.Table.from_pylist(tables.get(name, []), schema=schema)
-
     seen = pa.Table.from_pylist(detections, schema=schemas.DETECTIONS)
     pq.write_table(seen, folder / "detections.parquet", row_group_size=7)
     pq.write_table(schemas.COVERAGE.empty_table(), folder / "coverage.parquet")
@@ -114,14 +111,8 @@ def findings(folder: Path, detections: Rows, tables: Mapping[str, Rows]) -> tupl
         detections=folder / "detections.parquet",
         items=None,
         coverage=folder / "coverage.parquet",
-        context=Context(
-            datasets=table("datasets", schemas.DATASETS),
-            manifest_rows=table("manifest_rows", schemas.MANIFEST_ROWS),
-            consents=table("consents", schemas.CONSENTS),
-            transfers=table("transfers", schemas.TRANSFERS),
-            parties=table("parties", schemas.PARTIES),
-            evidence=table("evidence", schemas.EVIDENCE),
-            declared_use=DeclaredUse(purpose="ai-training", recipient="firm"),
+        context=context_of(
+            tables, declared_use=DeclaredUse(purpose="ai-training", recipient="firm")
         ),
         packs=load_packs(["baseline", "kr-pipa"], folder),
         as_of=START + datetime.timedelta(days=4),

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from scanner import schemas
 from scanner.errors import PolicyError, ScannerError
-from scanner.model import Context, DeclaredUse
+from scanner.model import DeclaredUse
 from scanner.policy import Judgement, Pack, Rule, finding_id, judge, load_packs
 from scanner.policy.judging import _open
 from scanner.policy.verdicts import Bench
+from scanner.purposes import Purposes
+from tests.policy.contexts import context_of
 
 AS_OF = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC)
 Rows = list[dict[str, object]]
@@ -51,26 +53,17 @@ def run(
     declared: DeclaredUse | None = None,
     previous: Mapping[str, datetime.datetime] | None = None,
     tables: Mapping[str, Rows] | None = None,
+    purposes: Purposes | None = None,
 ) -> Judgement:
     rows_of = tables or {}
-
-    def table(name: str, schema: pa.Schema) -> pa.Table:
-        return pa.Table.from_pylist(rows_of.get(name, []), schema=schema)
-
     folder.mkdir(exist_ok=True)
     for name, rows, schema in (
         ("detections", detections, schemas.DETECTIONS),
         ("coverage", rows_of.get("coverage", []), schemas.COVERAGE),
     ):
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"{name}.parquet")
-    context = Context(
-        datasets=table("datasets", schemas.DATASETS),
-        manifest_rows=table("manifest_rows", schemas.MANIFEST_ROWS),
-        consents=table("consents", schemas.CONSENTS),
-        transfers=table("transfers", schemas.TRANSFERS),
-        parties=table("parties", schemas.PARTIES),
-        evidence=table("evidence", schemas.EVIDENCE),
-        declared_use=declared or DeclaredUse(),
+    context = context_of(
+        rows_of, declared_use=declared or DeclaredUse(), purposes=purposes or Purposes()
     )
     return judge(
         detections=folder / "detections.parquet",
@@ -234,16 +227,12 @@ def test_a_broken_input_is_one_line_without_its_content(tmp_path: Path) -> None:
             detections=tmp_path / "broken.parquet",
             items=None,
             coverage=tmp_path / "coverage.parquet",
-            context=Context(
-                schemas.DATASETS.empty_table(), schemas.MANIFEST_ROWS.empty_table(),
-                schemas.CONSENTS.empty_table(), schemas.TRANSFERS.empty_table(),
-                schemas.PARTIES.empty_table(), schemas.EVIDENCE.empty_table(),
-            ),
+            context=context_of({}),
             packs=load_packs(["baseline"], tmp_path),
             as_of=AS_OF,
             workdir=tmp_path / "work",
             previous={},
-        )  # fmt: skip
+        )
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "affected.parquet"]
@@ -347,6 +336,41 @@ def test_counts_agree_with_counting_by_hand(
         if r["rule_id"] == "BASE-CONSENT-MISSING"
     }
     assert seen == expected
+
+
+@pytest.mark.parametrize(
+    ("collected", "purpose", "verdict"),
+    [
+        ("border-control", "Border-Control", "compliant"),
+        ("border-control", "face-matching", "compliant"),  # narrower, by our own terms
+        ("dpv:EnforceSecurity", "face-matching", "compliant"),
+        ("face-matching", "border-control", "review"),  # broader
+        ("border-control", "ai-training", "review"),  # no taxonomy knows it
+    ],
+)
+def test_a_narrower_purpose_is_no_other(
+    tmp_path: Path, collected: str, purpose: str, verdict: str
+) -> None:
+    own = {"border-control": ["dpv:EnforceSecurity"], "face-matching": ["border-control"]}
+    got = run(
+        tmp_path,
+        [detection("0.jpg", "p0")],
+        declared=DeclaredUse(purpose=purpose, recipient="acme"),
+        tables={"datasets": [{"dataset_id": "d", "collected_for": collected}]},
+        purposes=Purposes.of(own, "own.yaml"),
+    )
+    row = row_of(got, "BASE-PURPOSE-DRIFT", verdict)
+    narrower = ", which is a part of that" if purpose == "face-matching" else ""
+    if purpose != "Border-Control":
+        assert f"collected for {collected}, used for {purpose}{narrower};" in str(row["reason"])
+    assert ("nobody has attested" in str(row["reason"])) == (verdict == "review")
+
+
+def test_an_unknown_purpose_of_collection_is_named(tmp_path: Path) -> None:
+    row = row_of(
+        run(tmp_path, [detection("0.jpg", "p0")], declared=USE), "BASE-PURPOSE-DRIFT", "review"
+    )
+    assert "not on record: what the data was collected for;" in str(row["reason"])
 
 
 def test_the_database_reaches_nothing_but_its_inputs(tmp_path: Path) -> None:

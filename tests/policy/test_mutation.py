@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scanner.policy import Rule, builtin_pack_names, exposures, load_packs, verdicts
+from scanner.policy import Pack, Rule, builtin_pack_names, exposures, load_packs, verdicts
 from scanner.policy.cases import Case, observe, read_cases
 from scanner.policy.columns import BUILT_IN_MEASURES
 from scanner.policy.expressions import (
@@ -199,6 +199,16 @@ def verdict_on_row(rule: Rule, conditions: dict[str, str], certain: str, moment:
     return f"least({branch}, 3)"
 
 
+def failed(pack: Pack, cases: Sequence[Case]) -> list[object]:
+    """The cases that come out otherwise than they say, each with what it comes to."""
+    seen = observe(cases, {rule.id: [rule] for rule in pack.rules})
+    return [
+        (case.rule_id, case.name, seen[case.rule_id, index])
+        for index, case in enumerate(cases)
+        if seen[case.rule_id, index] != case.expect
+    ]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -212,13 +222,7 @@ def test_every_predicate_is_held_by_a_case(name: str, monkeypatch: pytest.Monkey
     variants = {rule.id: dict(mutants(rule)) for rule in pack.rules}
     watch = Watch(cases, variants)
     monkeypatch.setattr(Bench, "verdicts", lambda bench, rule: watch(bench, rule))
-    seen = observe(cases, {rule.id: [rule] for rule in pack.rules})
-    wrong = [
-        (case.rule_id, case.name, seen[case.rule_id, index])
-        for index, case in enumerate(cases)
-        if seen[case.rule_id, index] != case.expect
-    ]
-    assert wrong == []
+    assert failed(pack, cases) == []
     monkeypatch.undo()
     killed = set(watch.killed)
     for rule in pack.rules:
@@ -238,13 +242,7 @@ def test_every_predicate_is_held_by_a_case(name: str, monkeypatch: pytest.Monkey
 def test_every_case_of_a_large_pack_passes(name: str) -> None:
     (pack,) = load_packs([name], Path())
     cases = read_cases(pack)
-    seen = observe(cases, {rule.id: [rule] for rule in pack.rules})
-    wrong = [
-        (case.rule_id, case.name, seen[case.rule_id, index])
-        for index, case in enumerate(cases)
-        if seen[case.rule_id, index] != case.expect
-    ]
-    assert wrong == []
+    assert failed(pack, cases) == []
 
 
 @pytest.mark.parametrize("name", builtin_pack_names())

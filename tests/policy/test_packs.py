@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scanner.errors import PolicyError
-from scanner.policy import builtin_pack_names, explain, load_packs, validate
+from scanner.policy import builtin_pack_names, explain, load_packs, overview, validate
 from scanner.policy import test_packs as run_cases
+from scanner.policy.cases import read_cases
 
 PACKS = (
     "au-privacy", "baseline", "br-lgpd", "ca-qc", "cn-pipl", "eu-ai-act", "eu-gdpr", "hk-pdpo",
@@ -96,6 +97,19 @@ def test_a_rule_explains_itself(tmp_path: Path) -> None:
     pia = next(rule for rule in rules if rule.id == "KR-PIPA-33-PIA")
     assert "sensitive people is at least 50,000" in explain(pia)
     assert "there is no PIA_SUBMITTED on record" in explain(pia)
+
+
+@pytest.mark.parametrize("name", builtin_pack_names())
+def test_the_mode_of_a_rule_follows_from_what_it_asks(name: str) -> None:
+    (pack,) = load_packs([name], Path())
+    violated = {c.rule_id for c in read_cases(pack) if "violation" in c.expect}
+    for rule in pack.rules:
+        assert (rule.mode == "attestation") == (rule.id not in violated), rule.id
+        if rule.mode != "attestation":
+            assert (rule.mode == "record") == (rule.scope == "exposure"), rule.id
+        (line,) = [x for x in overview(pack).splitlines() if x.startswith(f"  {rule.id} ")]
+        assert line.split()[-1] == rule.mode
+        assert f"\nMode       {rule.mode} (" in explain(rule)
 
 
 def test_importing_the_package_is_light() -> None:

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from scanner import schemas
-from scanner.model import Context, DeclaredUse
+from scanner.model import DeclaredUse
 from scanner.policy import Judgement, judge, load_packs
 from scanner.policy.proofs import Proofs
 from scanner.purposes import Purposes
+from tests.policy.contexts import context_of
 
 AS_OF = datetime.datetime(2024, 6, 1, tzinfo=datetime.UTC)
 RULE = """
@@ -68,15 +69,13 @@ def judged(
         detections=folder / "detections.parquet",
         items=None,
         coverage=folder / "coverage.parquet",
-        context=Context(
-            datasets=pa.Table.from_pylist(
-                [{"dataset_id": "d", "controller": "moj"}], schema=schemas.DATASETS
-            ),
-            manifest_rows=schemas.MANIFEST_ROWS.empty_table(),
-            consents=pa.Table.from_pylist(list(consents), schema=schemas.CONSENTS),
-            transfers=pa.Table.from_pylist(transfers, schema=schemas.TRANSFERS),
-            parties=schemas.PARTIES.empty_table(),
-            evidence=pa.Table.from_pylist(evidence, schema=schemas.EVIDENCE),
+        context=context_of(
+            {
+                "datasets": [{"dataset_id": "d", "controller": "moj"}],
+                "consents": consents,
+                "transfers": transfers,
+                "evidence": evidence,
+            },
             declared_use=DeclaredUse("train", "acme"),
             purposes=purposes or Purposes(),
         ),

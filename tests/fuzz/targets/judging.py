@@ -21,7 +21,7 @@ from scanner.detectors.names import read_name, tokens
 from scanner.detectors.paths import DETECTOR as PATHS
 from scanner.detectors.templates import DETECTOR as TEMPLATES
 from scanner.detectors.templates import sniff_template, sniff_template_text
-from scanner.look import Looker, Seen
+from scanner.look import Judged, Looker, Seen
 from scanner.model import (
     REASONS,
     Blob,
@@ -231,6 +231,8 @@ def _sights(data: bytes, step: int, can_seek: bool) -> list[object]:
             sights.append((str(sight.location), sight.reason, sight.detail))
         elif isinstance(sight, Seen):
             sights.append((str(sight.location), sight.media_type, sight.opened))
+        elif isinstance(sight, Judged):
+            sights.append((str(sight.location), "judged"))
         else:
             sights.append(sound(iter([sight]), place)[0])
         check(len(sights) < 20_000, "sights without end")
