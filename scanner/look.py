@@ -43,6 +43,7 @@ from scanner.model import (
 )
 from scanner.readers import recognise
 from scanner.readers.streams import take_head
+from scanner.repeats import Repeats
 
 EMPTY = "inode/x-empty"
 _BEAT_SECONDS = 0.05  # signs of life from within a long read come no oftener than this
@@ -182,6 +183,7 @@ class Looker:
         chosen = tuple(detectors)
         self._pictures = [d for d in chosen if isinstance(d, PictureDetector)]
         self._layouts = [d for d in chosen if isinstance(d, LayoutDetector)]
+        self._repeats = Repeats()
         self._metadata = [d for d in chosen if isinstance(d, MetadataDetector)]
         self._tables = [d for d in chosen if isinstance(d, TableDetector)]
         self._texts = [d for d in chosen if isinstance(d, TextDetector)]
@@ -268,14 +270,20 @@ class Looker:
                 yield from scan.finish()
 
     def _picture(self, picture: Picture) -> Iterator[Detection]:
+        known = self._repeats.of(picture)
+        if known is not None:
+            yield from known
+            return
         seen: list[Detection] = []
         for detector in self._pictures:
             for found in detector.picture(picture):
                 seen.append(_with_share(found, picture))
                 yield seen[-1]
         for layout_detector in self._layouts:
-            for found in layout_detector.layout(picture, seen):
-                yield _with_share(found, picture)
+            for found in layout_detector.layout(picture, tuple(seen)):
+                seen.append(_with_share(found, picture))
+                yield seen[-1]
+        self._repeats.keep(picture, seen)
 
     def _judge(
         self, part: Part, parent: Location, tables: dict[Location, list[TableScan]]

@@ -232,6 +232,7 @@ class Picture:
     record: Record | None = None
     # Decodes it again at ReadOptions.look_px, while the reader waits; None: `pixels` are at that
     sharper: Callable[[], NDArray[np.uint8]] | None = None
+    digest: bytes | None = None  # of the file, if this is all there is to be seen in it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

