@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 
-from scanner.look import Looker, Seen
+from scanner.look import Looker, Seen, Sight
 from scanner.model import Blob, Detection, Limits, Location, Picture, Problem, ReadOptions
 
 
@@ -43,13 +43,13 @@ def _zip(**members: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _look(content: bytes, limits: Limits | None = None) -> list[Detection | Problem | Seen]:
+def _look(content: bytes, limits: Limits | None = None) -> list[Sight]:
     blob = Blob(Location("x"), io.BytesIO(content), len(content))
     options = ReadOptions(limits=limits or Limits())
     return list(Looker([_Marker()]).look(blob, options))
 
 
-def _problems(sights: list[Detection | Problem | Seen]) -> list[tuple[str, str]]:
+def _problems(sights: list[Sight]) -> list[tuple[str, str]]:
     return [(str(s.location), s.reason) for s in sights if isinstance(s, Problem)]
 
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -312,6 +313,7 @@ def _decode(image: PillowFile, stream: BinaryIO, media_type: str, options: ReadO
     sharper: Callable[[], NDArray[np.uint8]] | None = None
     if trouble is None and seen_px < min(options.look_px, max(width, height)):
 
+        @cache  # more than one detector may ask
         def sharper() -> NDArray[np.uint8]:
             stream.seek(0)
             again = _open(stream, media_type)

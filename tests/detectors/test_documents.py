@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,9 +14,11 @@ from PIL import Image
 from fixtures.documents import drawn, photographed, plain_page
 from fixtures.synthface import background, face, scene
 from scanner.detectors import LayoutDetector, PictureDetector, all_detectors
-from scanner.detectors.documents import DETECTOR, Line, zones
+from scanner.detectors.documents import DETECTOR
 from scanner.detectors.face import CenterFace
-from scanner.model import Detection, Location, Picture
+from scanner.detectors.zones import Line, zones
+from scanner.model import Blob, Detection, Location, Picture, ReadOptions
+from scanner.readers import recognise
 
 SEED = 70_000
 
@@ -140,6 +144,74 @@ def test_any_shape_of_picture(size: tuple[int, int]) -> None:
 def test_same_picture_same_answer(faces: CenterFace) -> None:
     image = photographed(drawn("kr-passport", SEED, "hershey-simplex"), SEED, 960, 0.8)
     assert seen(image, faces) == seen(image, faces)
+
+
+def decoded(image: Image.Image, first_px: int | None) -> Picture:
+    """A JPEG of it as the reader gives it, while its bytes are there."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    known = recognise(stream.getvalue())
+    assert known is not None
+    reader, media_type = known
+    blob = Blob(Location("x"), io.BytesIO(stream.getvalue()), stream.tell())
+    options = ReadOptions(look_px=832, first_px=first_px)
+    [shown] = [p for p in reader.read(blob, media_type, options) if isinstance(p, Picture)]
+    return shown
+
+
+def counting(shown: Picture) -> tuple[Picture, list[int]]:
+    """The same, and the long side each time that it is asked for sharper."""
+    asked: list[int] = []
+    sharper = shown.sharper
+    assert sharper is not None
+
+    def counted() -> np.ndarray:
+        pixels = sharper()
+        asked.append(max(pixels.shape))
+        return pixels
+
+    return replace(shown, sharper=counted), asked
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("name", ["kr-passport", "passport", "td1-back"])
+def test_characters_are_counted_in_the_sharper_picture(
+    name: str, turns: int, faces: CenterFace
+) -> None:
+    image = photographed(drawn(name, SEED, "hershey-simplex"), SEED, 1960, 0.55, turns, "scan")
+    whole = decoded(image, None)
+    first, asked = counting(decoded(image, 480))
+    assert max(first.pixels.shape) < 500 < 832 <= max(whole.pixels.shape)
+    found = list(DETECTOR.layout(first, list(faces.picture(whole))))
+    wanted = list(DETECTOR.layout(whole, list(faces.picture(whole))))
+    assert told(found) == told(wanted)
+    assert ("document.mrz", "certain") in told(found)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.box == pytest.approx(other.box, abs=0.012 * 1960)
+    assert len(asked) == 1 and asked[0] >= 832
+
+
+def test_a_small_face_is_looked_at_sharper_only_beside_a_column(faces: CenterFace) -> None:
+    image = photographed(drawn("kr-alien", SEED, "hershey-duplex"), SEED, 1960, 0.36, 0, "scan")
+    whole = decoded(image, None)
+    seen_faces = list(faces.picture(whole))
+    assert seen_faces
+    first, asked = counting(decoded(image, 480))
+    found = told(list(DETECTOR.layout(first, seen_faces)))
+    assert found == told(list(DETECTOR.layout(whole, seen_faces)))
+    assert found == [("document.id_card", "possible")]
+    assert len(asked) == 1
+
+
+def test_without_lines_nothing_sharper_is_asked_for() -> None:
+    box = (900.0, 500.0, 140.0, 140.0)  # of a face so small that a column would be
+    somebody = Detection(
+        Location("x"), "biometric.face", "content", 1.0, "certain", "d", "1", box=box
+    )
+    for seed in range(6):
+        shown, asked = counting(decoded(background(seed, 1960, 1470), 480))
+        assert told(list(DETECTOR.layout(shown, [somebody]))) == []
+        assert asked == []
 
 
 def rows(count: int, distance: float = 12.0, length: float = 200.0) -> list[Line]:
