@@ -34,6 +34,7 @@ from scanner.policy.records import plain_rows, wide
 
 MAX_SAMPLES = 5
 NO_CONSENT = 0  # state of people without any record that matters
+ROWS_AT_ONCE = 40_000_000  # of detections whose people are counted at once; 3 GB hold them
 _WINDOW = 131_072  # rows that are held at once while `affected` is written
 
 
@@ -101,20 +102,30 @@ class Tallies:
 
     def _plain_cohorts(self, with_consent: bool) -> None:
         """`cohort` and its numbers in one pass; `sample`, the first items of each."""
-        history = "LEFT JOIN history h ON h.digest = r.digest" if with_consent else ""
         class_ = "coalesce(h.class, 0)" if with_consent else "0::UBIGINT"
         # The first items of a cohort are among those of the people whose own first items come
         # first: each of the others has as many people's items before it as are asked for.
+        for number, (rows, history) in enumerate(self._shares_of_people()):
+            joined = f"LEFT JOIN {history} h ON h.digest = r.digest" if with_consent else ""
+            self.con.execute(f"""
+                {"INSERT INTO share" if number else "CREATE TEMP TABLE share AS"}
+                SELECT r.profile_no, {class_} AS class, count(*) AS people,
+                       sum(r.items)::BIGINT AS items, min(r.first, {MAX_SAMPLES}) AS firsts,
+                       arg_min(r.digest, r.first, {MAX_SAMPLES}) AS faces
+                FROM (SELECT f.subject_digest AS digest, p.profile_no, count(*) AS items,
+                             min(f.file_row_number) AS first
+                      FROM {rows} GROUP BY f.subject_digest, p.profile_no) r {joined}
+                GROUP BY ALL""")
         self.con.execute(f"""
             CREATE TEMP TABLE known_cohort AS
-            SELECT r.profile_no, {class_} AS class, count(*) AS people,
-                   sum(r.items)::BIGINT AS items, min(r.first, {MAX_SAMPLES}) AS firsts,
-                   arg_min(r.digest, r.first, {MAX_SAMPLES}) AS faces
-            FROM (SELECT f.subject_digest AS digest, p.profile_no, count(*) AS items,
-                         min(f.file_row_number) AS first
-                  FROM {plain_rows(self.con, keyed=True)}
-                  GROUP BY f.subject_digest, p.profile_no) r {history}
-            GROUP BY ALL""")
+            SELECT * FROM (SELECT profile_no, class, sum(people)::BIGINT AS people,
+                                  sum(items)::BIGINT AS items FROM share GROUP BY ALL)
+            JOIN (SELECT profile_no, class, min(first, {MAX_SAMPLES}) AS firsts,
+                         arg_min(face, first, {MAX_SAMPLES}) AS faces
+                  FROM (SELECT profile_no, class, unnest(firsts) AS first, unnest(faces) AS face
+                        FROM share)
+                  GROUP BY ALL) USING (profile_no, class)""")
+        self.con.execute("DROP TABLE share")
         self.con.execute("""
             CREATE TEMP TABLE cohort AS
             SELECT row_number() OVER (ORDER BY profile_no, class) AS cohort_no, c.*, each, nobody,
@@ -125,6 +136,24 @@ class Tallies:
             JOIN profile p USING (profile_no)""")
         self.con.execute("DROP TABLE known_cohort")
         self._samples()
+
+    def _shares_of_people(self) -> Iterator[tuple[str, str]]:
+        """SQL for plain rows of known people, and for `history`, of one share of people at a time.
+
+        Counting people and joining their histories holds both at once, and what the database
+        cannot put on the disk meanwhile grows with them.
+        """
+        (rows,) = self.con.execute("SELECT count(*) FROM detection").fetchone() or (0,)
+        shares = max(1, -(-rows // ROWS_AT_ONCE))
+        known = plain_rows(self.con, keyed=True)
+        if shares == 1:
+            yield known, "history"
+            return
+        for share in range(shares):
+            yield (
+                f"{known} AND hash(f.subject_digest) % {shares} = {share}",
+                f"(SELECT * FROM history WHERE hash(digest) % {shares} = {share})",
+            )
 
     def _samples(self) -> None:
         # whose people have one item each, their firsts are the samples
@@ -191,13 +220,14 @@ class Tallies:
             return
         self.crowd = True
         # profiles of known people have the first numbers, at most 63 (see `records`)
-        self.con.execute(f"""
-            CREATE TEMP TABLE crowd AS
-            SELECT r.mask, coalesce(h.class, 0) AS class, count(*) AS n
-            FROM (SELECT f.subject_digest AS digest,
-                         bit_or(1::UBIGINT << (p.profile_no - 1)::UBIGINT) AS mask
-                  FROM {plain_rows(self.con, keyed=True)} GROUP BY f.subject_digest) r
-            LEFT JOIN history h ON h.digest = r.digest GROUP BY ALL""")
+        for number, (rows, history) in enumerate(self._shares_of_people()):
+            self.con.execute(f"""
+                {"INSERT INTO crowd" if number else "CREATE TEMP TABLE crowd AS"}
+                SELECT r.mask, coalesce(h.class, 0) AS class, count(*) AS n
+                FROM (SELECT f.subject_digest AS digest,
+                             bit_or(1::UBIGINT << (p.profile_no - 1)::UBIGINT) AS mask
+                      FROM {rows} GROUP BY f.subject_digest) r
+                LEFT JOIN {history} h ON h.digest = r.digest GROUP BY ALL""")
 
     # ------------------------------------------------------------ other detections
 

@@ -14,7 +14,7 @@ import pytest
 
 from scanner import schemas
 from scanner.model import DeclaredUse
-from scanner.policy import histories, judge, load_packs, records
+from scanner.policy import histories, judge, load_packs, records, tallies
 from tests.policy.contexts import context_of
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -132,6 +132,9 @@ def test_cohorts_and_single_people_agree(
     plain = seed % 3 > 0
     detections, tables = world(dice, plain)
     fast = findings(tmp_path / "fast", detections, tables)
+    with monkeypatch.context() as patched:
+        patched.setattr(tallies, "ROWS_AT_ONCE", 5)
+        assert findings(tmp_path / "shares", detections, tables) == fast
     monkeypatch.setattr(histories, "build", each_for_itself)
     assert findings(tmp_path / "people", detections, tables) == fast
     monkeypatch.setattr(records, "_plain", lambda con: False)
