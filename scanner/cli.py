@@ -9,7 +9,6 @@ import gc
 import io
 import os
 import signal
-import stat
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from scanner.commands.estimate import estimate_misses
 from scanner.commands.models import models
 from scanner.commands.moment import Moment
 from scanner.commands.replay import replay
+from scanner.commands.whole_file import write_whole
 from scanner.errors import CredentialsExpired, LedgerFault, ScannerError, UsageError
 from scanner.unloaded import keep_out
 
@@ -694,29 +694,11 @@ def _cannot_write(where: str, error: OSError) -> UsageError:
 
 
 def _write(path: Path, report_format: Report, run: SavedRun, how: RenderOptions) -> None:
-    """A whole report or none: written beside its place, then moved there; mode 0600."""
-    temporary: Path | None = None
+    """A whole report or none."""
     try:
-        try:
-            special = not stat.S_ISREG(path.stat().st_mode)
-        except FileNotFoundError:
-            special = False
-        if special:  # /dev/null, a pipe: written to, never replaced
-            with path.open("wb") as file:
-                report_format.render(run, file, None, how)
-            return
-        place = path.resolve()  # a link stays, and what it leads to is replaced
-        temporary = place.with_name(f".consentry-{os.getpid()}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            report_format.render(run, file, None, how)
-        temporary.replace(place)
+        write_whole(path, lambda file: report_format.render(run, file, None, how))
     except OSError as error:
         raise _cannot_write(str(path), error) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _render_options(options: dict[str, Any], stream: IO[str] | None) -> RenderOptions:

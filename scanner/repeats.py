@@ -26,10 +26,8 @@ class Repeats:
 
     def of(self, picture: Picture) -> list[Detection] | None:
         """What was seen in the same picture, as of this one; None if it is new."""
-        found = self._seen.get(picture.digest) if picture.digest is not None else None
-        if found is None:
+        if picture.digest is None or (found := self._seen.get(picture.digest)) is None:
             return None
-        assert picture.digest is not None
         self._seen.move_to_end(picture.digest)
         key = picture.record.subject_key if picture.record else None
         return [replace(one, location=picture.location, subject_key=key) for one in found]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from scanner.commands.whole_file import write_whole
 from scanner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,31 +99,17 @@ def _to_stdout(render: Callable[[IO[bytes]], None]) -> None:
 
 
 def _to_file(path: Path, folder: Path, render: Callable[[IO[bytes]], None]) -> None:
-    """A whole draft or none: written beside its place, then moved there; mode 0600."""
+    """A whole draft or none, and none into the run."""
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; -o names a file")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
-    place = path.resolve()  # a link stays, and what it leads to is replaced
-    if place.is_relative_to(folder.resolve()):
+    if path.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"{path}: lies in the saved run itself; write the draft elsewhere")
-    temporary: Path | None = None
     try:
-        if place.exists() and not stat.S_ISREG(place.stat().st_mode):  # /dev/null, a pipe
-            with place.open("wb") as file:
-                render(file)
-            return
-        temporary = place.with_name(f".consentry-{os.getpid()}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            render(file)
-        temporary.replace(place)
+        write_whole(path, render)
     except OSError as error:
         raise _cannot_write(str(path), error) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _cannot_write(where: str, error: OSError) -> UsageError:

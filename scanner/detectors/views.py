@@ -49,8 +49,6 @@ class Views:
 
         The longer side of the box is `face_px` in it; outside the picture it is black.
         """
-        import cv2
-
         x1, y1, x2, y2 = box[:4].astype(np.float64).tolist()
         side = max((x2 - x1) * self._width, (y2 - y1) * self._height, _LEAST_SIDE_PX)
         pixels = self.at_least(max(self._width, self._height) * face_px / side)
@@ -64,9 +62,7 @@ class Views:
         tile = np.zeros((tile_px, tile_px, 3), np.uint8)
         if not part.size:
             return tile
-        shown = (_within(part.shape[1] * factor, tile_px), _within(part.shape[0] * factor, tile_px))
-        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        part = np.asarray(cv2.resize(part, shown, interpolation=method), np.uint8)
+        part = _scaled(part, factor, tile_px)
         x = min(round(max(-left, 0) * factor), tile_px - part.shape[1])
         y = min(round(max(-top, 0) * factor), tile_px - part.shape[0])
         tile[y : y + part.shape[0], x : x + part.shape[1]] = part
@@ -74,16 +70,9 @@ class Views:
 
     def turned(self, quarter_turns: int, tile_px: int) -> NDArray[np.uint8]:
         """The whole picture, turned counter-clockwise, in a tile; black beside it."""
-        import cv2
-
         pixels = self.at_least(tile_px)
-        factor = tile_px / max(pixels.shape[:2])
-        size = (
-            _within(pixels.shape[1] * factor, tile_px),
-            _within(pixels.shape[0] * factor, tile_px),
-        )
-        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        resized = np.rot90(cv2.resize(pixels, size, interpolation=method), quarter_turns)
+        resized = _scaled(pixels, tile_px / max(pixels.shape[:2]), tile_px)
+        resized = np.rot90(resized, quarter_turns)
         tile = np.zeros((tile_px, tile_px, 3), np.uint8)
         tile[: resized.shape[0], : resized.shape[1]] = resized
         return tile
@@ -119,5 +108,10 @@ def best_of_tiles(
     return scores
 
 
-def _within(side_px: float, tile_px: int) -> int:
-    return min(tile_px, max(1, round(side_px)))
+def _scaled(pixels: NDArray[np.uint8], factor: float, tile_px: int) -> NDArray[np.uint8]:
+    """Pixels made so many times as large, never larger than a tile."""
+    import cv2
+
+    height, width = (min(tile_px, max(1, round(side * factor))) for side in pixels.shape[:2])
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), np.uint8)
